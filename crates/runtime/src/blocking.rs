@@ -1,0 +1,173 @@
+//! Work that may block, off the core's thread.
+//!
+//! The threads are the worker's own and not tokio's, for two reasons. They run on every core that the process may
+//! use, where tokio's would inherit the pinning of the worker and steal its core. And a job that hangs, on a dead
+//! network file system for one, does not keep the worker from stopping.
+
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::affinity::Mask;
+use crate::context;
+use crate::task::panic_message;
+
+/// Jobs that run at once for one worker, and so its threads.
+pub const JOBS_PER_WORKER_MAX: usize = 16;
+
+/// How long a thread without a job stays.
+const IDLE_THREAD_KEPT: Duration = Duration::from_secs(10);
+
+/// Why a job has no result.
+#[derive(Debug, Error)]
+pub enum BlockingError {
+    /// The program's fault: the job panicked, with this message.
+    #[error("a blocking job panicked: {0}")]
+    Panicked(String),
+    /// A limit's fault: no thread could be started for it.
+    #[error("no thread could be started for a blocking job: {0}")]
+    NoThread(#[source] io::Error),
+    /// The program's fault: called off a worker's thread, or while the worker stops.
+    #[error("only a running worker can start a blocking job")]
+    NoWorker,
+}
+
+impl From<BlockingError> for io::Error {
+    fn from(error: BlockingError) -> io::Error {
+        match error {
+            BlockingError::NoThread(error) => error,
+            other => io::Error::other(other),
+        }
+    }
+}
+
+/// Runs `job` on a thread where it may block, and gives its result.
+///
+/// At most [`JOBS_PER_WORKER_MAX`] jobs of a worker run at once; the others wait in order. Dropping the future while
+/// its job waits drops the job. A job that runs cannot be stopped: it runs to its end, and its result is dropped on
+/// its own thread.
+///
+/// # Errors
+///
+/// [`BlockingError`] if the job panicked or could not be started.
+pub async fn blocking<T, F>(job: F) -> Result<T, BlockingError>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let worker = context::worker().ok_or(BlockingError::NoWorker)?;
+    let permit = worker.blocking.permit().await?;
+    let (answer, result) = oneshot::channel();
+    worker.blocking.run(move || {
+        let outcome = catch_unwind(AssertUnwindSafe(job));
+        // Given back before the answer: whoever has it may start the next job at once.
+        drop::<OwnedSemaphorePermit>(permit);
+        drop(answer.send(outcome));
+    })?;
+    drop(worker);
+    match result.await {
+        Ok(Ok(result)) => Ok(result),
+        Ok(Err(payload)) => Err(BlockingError::Panicked(panic_message(payload.as_ref()))),
+        Err(_) => Err(BlockingError::NoWorker),
+    }
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A worker's threads for jobs that may block. They start when needed and end when idle, or with the pool.
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    permits: Arc<Semaphore>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    mask: Mask,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    idle_threads: usize,
+    ended: bool,
+}
+
+impl Pool {
+    /// A pool without threads yet; they will run on the cores of `mask`.
+    pub(crate) fn new(mask: Mask) -> Pool {
+        let shared = Shared { queue: Mutex::default(), changed: Condvar::new(), mask };
+        Pool { shared: Arc::new(shared), permits: Arc::new(Semaphore::new(JOBS_PER_WORKER_MAX)) }
+    }
+
+    /// Waits for the right to occupy one thread, of this pool or of the kernel.
+    pub(crate) async fn permit(&self) -> Result<OwnedSemaphorePermit, BlockingError> {
+        Arc::clone(&self.permits).acquire_owned().await.map_err(|_| BlockingError::NoWorker)
+    }
+
+    fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), BlockingError> {
+        let mut queue = self.shared.lock();
+        // Queued jobs are promised to idle threads: one more needs one more.
+        if queue.idle_threads <= queue.jobs.len() {
+            let shared = Arc::clone(&self.shared);
+            thread::Builder::new()
+                .name("blocking".to_owned())
+                .spawn(move || shared.serve())
+                .map_err(BlockingError::NoThread)?;
+        }
+        queue.jobs.push_back(Box::new(job));
+        drop(queue);
+        self.shared.changed.notify_one();
+        Ok(())
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.lock().ended = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Jobs run without the lock and their panics are caught: the queue is whole whatever happened.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The life of one thread.
+    fn serve(&self) {
+        // If it cannot be widened the thread shares the worker's core: slower, and right.
+        drop(self.mask.apply());
+        while let Some(job) = self.next_job() {
+            job();
+        }
+    }
+
+    /// The next job, or none once the pool has ended or the thread has been idle for long.
+    fn next_job(&self) -> Option<Job> {
+        let mut queue = self.lock();
+        loop {
+            if let Some(job) = queue.jobs.pop_front() {
+                return Some(job);
+            }
+            if queue.ended {
+                return None;
+            }
+            queue.idle_threads += 1;
+            let (woken, timeout) =
+                self.changed.wait_timeout(queue, IDLE_THREAD_KEPT).unwrap_or_else(PoisonError::into_inner);
+            queue = woken;
+            queue.idle_threads -= 1;
+            if timeout.timed_out() && queue.jobs.is_empty() {
+                return None;
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! One pinned thread and one runtime per core: readiness, deadlines, cancellation, hand-over.
+//!
+//! A *worker* is a thread that is pinned to one core and runs tasks that never leave it. It waits for descriptors
+//! with io_uring, or with epoll where io_uring is refused ([`choose_backend`]); everything above this crate is the
+//! same code on both.
+//!
+//! # Readiness, not completion
+//!
+//! Nothing in this crate hands a buffer to the kernel and waits for it to be filled. A [`Source`] says when a
+//! descriptor is ready, and the system call that moves the bytes is made at once and without blocking. So every
+//! future of this crate may be dropped at any moment, in a `select!`, in a timeout, with its task, and nothing is
+//! lost: no byte that the kernel had already received, no accepted connection, no descriptor, no listening port.
+//! An idle connection holds no buffer.
+//!
+//! # The map
+//!
+//! | to | use |
+//! | --- | --- |
+//! | start a core's thread | [`choose_backend`], [`allowed_cores`], [`spawn_worker`], [`spawn`] |
+//! | wait for a descriptor | [`Source`] |
+//! | listen, connect, talk | [`net`] |
+//! | bound a wait | [`deadline`] |
+//! | do what may block | [`fn@blocking`] |
+//! | have the kernel's own threads move bytes from or to a file | [`oneshot`] |
+//! | give something to another core | [`handover`] |
+//! | stop | [`shutdown`], [`drained`] |
+
+pub mod affinity;
+mod backend;
+pub mod blocking;
+mod context;
+pub mod deadline;
+pub mod handover;
+pub mod net;
+pub mod oneshot;
+pub mod permits;
+pub mod shutdown;
+mod source;
+mod task;
+mod worker;
+
+pub use affinity::allowed_cores;
+pub use backend::probe::{IoUringRefusal, RefusalCause};
+pub use backend::{Backend, BackendChoice, RuntimeError, UnknownBackend, choose_backend};
+pub use blocking::{BlockingError, blocking};
+pub use context::{current_backend, drained};
+pub use deadline::{Elapsed, IdleTimer, sleep_until, timeout_at};
+pub use handover::{HandoverError, Receiver, Sender, mailbox};
+pub use net::{
+    Accepted, BoundListener, ConnectOptions, ListenOptions, Listener, Stream, connect, peer_closed,
+};
+pub use permits::{Permit, Permits};
+pub use shutdown::{Shutdown, ShutdownSource};
+pub use source::{Interest, Source};
+pub use task::{Task, TaskError, spawn};
+pub use worker::{WorkerConfig, spawn_worker};

@@ -1,0 +1,47 @@
+//! Connecting out.
+
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::stream::Stream;
+use crate::source::{Interest, Source};
+
+/// How a connection is made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ConnectOptions {
+    /// The address to come from; port 0, or none, lets the kernel choose.
+    pub local: Option<SocketAddr>,
+    /// Lets many connections share the local port, as long as their peers differ (`SO_REUSEADDR`).
+    pub reuse_address: bool,
+}
+
+/// Connects to `peer`. Dropping the future gives the attempt up and closes its socket.
+///
+/// # Errors
+///
+/// What `socket(2)`, `bind(2)` and `connect(2)` say: `ECONNREFUSED`, `ETIMEDOUT`, `EHOSTUNREACH`; `EACCES` for a
+/// privileged local port; `EADDRNOTAVAIL` if the same pair of addresses is in use or in TIME_WAIT.
+pub async fn connect(peer: SocketAddr, options: ConnectOptions) -> io::Result<Stream> {
+    let socket = Socket::new(Domain::for_address(peer), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    if let Some(local) = options.local {
+        socket.set_reuse_address(options.reuse_address)?;
+        socket.bind(&local.into())?;
+    }
+    let pending = match socket.connect(&peer.into()) {
+        Ok(()) => false,
+        // Interrupted by a signal, a connection attempt goes on in the background like any other.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => true,
+        Err(error) => return Err(error),
+    };
+    let source = Source::new(socket.into())?;
+    if pending {
+        source.assume_nothing();
+        source.ready(Interest::Writable).await?;
+        if let Some(error) = SockRef::from(&source).take_error()? {
+            return Err(error);
+        }
+    }
+    Ok(Stream::over(source, peer))
+}

@@ -1,0 +1,269 @@
+//! Listening sockets.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::{Context, Poll};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::stream::{self, Stream};
+use crate::source::{Interest, Source};
+
+/// How a listening socket is made.
+#[derive(Debug, Clone, Copy)]
+pub struct ListenOptions {
+    /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
+    pub backlog: u32,
+    /// Lets several sockets listen on one port, the kernel spreading connections over them (`SO_REUSEPORT`). It
+    /// also lets another process of the same user take a share, so it is for control ports only.
+    pub reuse_port: bool,
+    /// Keeps an IPv6 socket from taking IPv4 connections too.
+    pub only_v6: bool,
+}
+
+impl Default for ListenOptions {
+    fn default() -> ListenOptions {
+        ListenOptions { backlog: 1024, reuse_port: false, only_v6: true }
+    }
+}
+
+/// A listening socket that no worker has yet: it can be bound on one thread and given to another.
+#[derive(Debug)]
+pub struct BoundListener {
+    fd: OwnedFd,
+    local: SocketAddr,
+}
+
+impl BoundListener {
+    /// Binds `address` and listens. Port 0 takes a free one.
+    ///
+    /// `SO_REUSEADDR` is set, so that connections in TIME_WAIT do not keep a restarted server from its port.
+    ///
+    /// # Errors
+    ///
+    /// What `socket(2)`, `bind(2)` and `listen(2)` say: `EADDRINUSE`, `EACCES`, `EADDRNOTAVAIL`.
+    pub fn bind(address: SocketAddr, options: ListenOptions) -> io::Result<BoundListener> {
+        let socket =
+            Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if options.reuse_port {
+            socket.set_reuse_port(true)?;
+        }
+        if address.is_ipv6() {
+            socket.set_only_v6(options.only_v6)?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+        BoundListener::from_fd(socket.into())
+    }
+
+    /// Takes a socket that listens already, from a service manager or from a predecessor.
+    ///
+    /// # Errors
+    ///
+    /// If it is not a socket of the internet families.
+    pub fn from_fd(fd: OwnedFd) -> io::Result<BoundListener> {
+        SockRef::from(&fd).set_nonblocking(true)?;
+        let local = stream::local_address(&fd)?;
+        Ok(BoundListener { fd, local })
+    }
+
+    /// The address that it listens on, with the port that it got.
+    #[must_use]
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+}
+
+impl From<TcpListener> for BoundListener {
+    /// # Panics
+    ///
+    /// Never for a listener that the standard library made.
+    fn from(listener: TcpListener) -> BoundListener {
+        BoundListener::from_fd(listener.into()).expect("a TcpListener is a socket with an address")
+    }
+}
+
+impl AsFd for BoundListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl From<BoundListener> for OwnedFd {
+    fn from(bound: BoundListener) -> OwnedFd {
+        bound.fd
+    }
+}
+
+/// A listening socket on this worker. Dropping it frees the port, even while an accept waits.
+#[derive(Debug)]
+pub struct Listener {
+    source: Source,
+    local: SocketAddr,
+}
+
+impl Listener {
+    /// [`BoundListener::bind`] and [`Listener::from_bound`] in one.
+    ///
+    /// # Errors
+    ///
+    /// As those two.
+    pub fn bind(address: SocketAddr, options: ListenOptions) -> io::Result<Listener> {
+        Listener::from_bound(BoundListener::bind(address, options)?)
+    }
+
+    /// Takes a bound socket to this worker.
+    ///
+    /// # Errors
+    ///
+    /// Off a worker's thread.
+    pub fn from_bound(bound: impl Into<BoundListener>) -> io::Result<Listener> {
+        let BoundListener { fd, local } = bound.into();
+        Ok(Listener { source: Source::new(fd)?, local })
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Waits for a connection. Dropping the future loses none.
+    ///
+    /// A connection that died in the queue is passed over.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE`, `ENFILE`, `ENOBUFS` and `ENOMEM`: the connection stays in the queue, and the caller decides when to
+    /// try again.
+    pub async fn accept(&self) -> io::Result<(Accepted, SocketAddr)> {
+        let accepted = self.source.io(Interest::Readable, accept_now).await?;
+        // Connections mostly come one at a time: looking for a second would mostly be in vain.
+        self.source.answer_used(Interest::Readable);
+        Ok(accepted)
+    }
+
+    /// [`accept`](Listener::accept) for a caller that polls.
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](Listener::accept).
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Accepted, SocketAddr)>> {
+        self.source.poll_io(cx, Interest::Readable, accept_now)
+    }
+
+    /// Takes a connection that waits already.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] if none does, else as [`accept`](Listener::accept).
+    pub fn try_accept(&self) -> io::Result<(Accepted, SocketAddr)> {
+        self.source.try_io(Interest::Readable, accept_now)
+    }
+
+    /// Stops listening; when this returns, the port is free.
+    pub async fn close(self) {
+        self.source.close().await;
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.as_fd()
+    }
+}
+
+/// A connection that no worker has yet: it may go to another core.
+pub struct Accepted {
+    fd: OwnedFd,
+    peer: SocketAddr,
+}
+
+impl Accepted {
+    /// The other end.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Takes the connection to this worker.
+    ///
+    /// # Errors
+    ///
+    /// Off a worker's thread.
+    pub fn into_stream(self) -> io::Result<Stream> {
+        Stream::new(self.fd, self.peer)
+    }
+}
+
+impl AsFd for Accepted {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl From<Accepted> for OwnedFd {
+    fn from(accepted: Accepted) -> OwnedFd {
+        accepted.fd
+    }
+}
+
+impl fmt::Debug for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accepted").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// accept4(2), over connections that died before they were accepted.
+fn accept_now(listening: BorrowedFd<'_>) -> io::Result<(Accepted, SocketAddr)> {
+    loop {
+        match accept4(listening) {
+            Ok((fd, peer)) => return Ok((Accepted { fd, peer }, peer)),
+            Err(error) if died_in_the_queue(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The errors of accept(2) that belong to the one connection and not to the listener. Linux passes on what already
+/// happened to the new socket.
+fn died_in_the_queue(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ENONET
+                | libc::EOPNOTSUPP
+                | libc::EPERM
+                | libc::ETIMEDOUT
+        )
+    )
+}
+
+#[allow(unsafe_code)]
+fn accept4(listening: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+    use std::os::fd::{AsRawFd, FromRawFd};
+
+    let accept = |storage: *mut socket2::SockAddrStorage, length: *mut libc::socklen_t| {
+        let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        // SAFETY: `storage` and `length` are those that `try_init` made, and live as long as this call.
+        let fd = unsafe { libc::accept4(listening.as_raw_fd(), storage.cast(), length, flags) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just given this descriptor to us and to nobody else.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    };
+    // SAFETY: where accept4 succeeds it has written an address and its length.
+    let (fd, peer) = unsafe { socket2::SockAddr::try_init(accept) }?;
+    Ok((fd, stream::internet_address(&peer)?))
+}

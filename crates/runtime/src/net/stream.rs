@@ -1,0 +1,207 @@
+//! TCP connections.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, recv, send};
+use socket2::{SockAddr, SockRef, TcpKeepalive};
+
+use crate::source::{Interest, Source};
+
+/// A TCP connection on this worker.
+#[derive(Debug)]
+pub struct Stream {
+    source: Source,
+    peer: SocketAddr,
+}
+
+impl Stream {
+    /// Takes a connected, non-blocking socket to this worker.
+    ///
+    /// # Errors
+    ///
+    /// Off a worker's thread.
+    pub fn new(fd: OwnedFd, peer: SocketAddr) -> io::Result<Stream> {
+        Ok(Stream::over(Source::new(fd)?, peer))
+    }
+
+    pub(super) fn over(source: Source, peer: SocketAddr) -> Stream {
+        Stream { source, peer }
+    }
+
+    /// The other end.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// This end. It asks the kernel each time.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockname(2)` says.
+    pub fn local(&self) -> io::Result<SocketAddr> {
+        local_address(&self.source)
+    }
+
+    /// The descriptor and its readiness, for calls that this type does not have.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Receives into `buffer`: the number of bytes, 0 once the peer has ended its side (or for an empty buffer).
+    ///
+    /// # Errors
+    ///
+    /// What `recv(2)` says: `ECONNRESET`, `ETIMEDOUT`, `EHOSTUNREACH`.
+    pub fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let room = buffer.len();
+        let received =
+            ready!(self.source.poll_io(cx, Interest::Readable, |fd| {
+                Ok(recv(fd.as_raw_fd(), buffer, MsgFlags::empty())?)
+            }))?;
+        if received > 0 && received < room {
+            self.source.clear_ready(Interest::Readable);
+        }
+        Poll::Ready(Ok(received))
+    }
+
+    /// [`poll_receive`](Stream::poll_receive) as a future. Dropping it loses no byte.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll_receive`](Stream::poll_receive).
+    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_receive(cx, buffer)).await
+    }
+
+    /// Receives what has come by now, without waiting; 0 once the peer has ended its side.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] if nothing has come, else what `recv(2)` says.
+    pub fn try_receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.source.try_io(Interest::Readable, |fd| Ok(recv(fd.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?))
+    }
+
+    /// Sends what the kernel takes at once of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] if it takes none, else what `send(2)` says: `EPIPE`, `ECONNRESET`.
+    pub fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.source.try_io(Interest::Writable, |fd| Ok(send(fd.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?))
+    }
+
+    /// Sends what the kernel takes of `bytes`, and waits only if it takes none.
+    ///
+    /// # Errors
+    ///
+    /// What `send(2)` says: `EPIPE`, `ECONNRESET`.
+    pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let sent = ready!(self.source.poll_io(cx, Interest::Writable, |fd| {
+            Ok(send(fd.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?)
+        }))?;
+        if sent < bytes.len() {
+            self.source.clear_ready(Interest::Writable);
+        }
+        Poll::Ready(Ok(sent))
+    }
+
+    /// Sends all of `bytes`. Dropping the future leaves a part of them sent, and does not tell how much.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll_send`](Stream::poll_send).
+    pub async fn send_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let sent = poll_fn(|cx| self.poll_send(cx, bytes)).await?;
+            bytes = &bytes[sent..];
+        }
+        Ok(())
+    }
+
+    /// Ends this side: the peer reads to the end of what was sent, and then the end.
+    ///
+    /// # Errors
+    ///
+    /// What `shutdown(2)` says: `ENOTCONN` if the peer has reset the connection.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        SockRef::from(&self.source).shutdown(Shutdown::Write)
+    }
+
+    /// Sends small segments at once instead of gathering them (`TCP_NODELAY`).
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` says.
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        SockRef::from(&self.source).set_tcp_nodelay(on)
+    }
+
+    /// Probes a silent peer after `idle`, then every `interval`, so that a vanished one is noticed.
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` says.
+    pub fn set_keepalive(&self, idle: Duration, interval: Duration) -> io::Result<()> {
+        let probing = TcpKeepalive::new().with_time(idle).with_interval(interval);
+        SockRef::from(&self.source).set_tcp_keepalive(&probing)
+    }
+
+    /// Receives urgent bytes in their place among the others (`SO_OOBINLINE`). A control connection needs it: the
+    /// data mark of a telnet interrupt comes as urgent data, and without it the sequence would be torn.
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` says.
+    pub fn set_urgent_inline(&self, on: bool) -> io::Result<()> {
+        SockRef::from(&self.source).set_out_of_band_inline(on)
+    }
+
+    /// [`peer_closed`] for this connection.
+    #[must_use]
+    pub fn peer_closed(&self) -> bool {
+        peer_closed(&self.source)
+    }
+
+    /// Closes the connection; when this returns, nothing in the kernel refers to its descriptor. What was sent is
+    /// still delivered.
+    pub async fn close(self) {
+        self.source.close().await;
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.as_fd()
+    }
+}
+
+/// Whether the peer has ended its side, or the connection is broken. One system call; bytes that the peer sent
+/// before may still wait to be received.
+#[must_use]
+pub fn peer_closed(fd: impl AsFd) -> bool {
+    let hang_up = PollFlags::from_bits_retain(libc::POLLRDHUP);
+    let mut polled = [PollFd::new(fd.as_fd(), hang_up)];
+    match poll(&mut polled, PollTimeout::ZERO) {
+        Ok(0) | Err(_) => false,
+        Ok(_) => true,
+    }
+}
+
+/// The address that a socket is bound to.
+pub(super) fn local_address(socket: &impl AsFd) -> io::Result<SocketAddr> {
+    internet_address(&SockRef::from(socket).local_addr()?)
+}
+
+/// An address of the internet families.
+pub(super) fn internet_address(address: &SockAddr) -> io::Result<SocketAddr> {
+    address.as_socket().ok_or_else(|| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))
+}
