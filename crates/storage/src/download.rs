@@ -1,0 +1,121 @@
+//! Opening a file to send it.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use nix::fcntl::OFlag;
+use nix::sys::stat::fstat;
+
+use crate::path::RelativePath;
+use crate::{Facts, Root, StorageError};
+
+/// A regular file, open for reading, with what was known of it when it was opened.
+#[derive(Debug)]
+pub struct Download {
+    /// The file; its own position is at 0 whatever the restart, since transfers pass their offset with each call.
+    pub file: File,
+    /// Its size in bytes when it was opened; it may change while it is sent.
+    pub size: u64,
+    /// Where sending starts: the restart position, at most `size`.
+    pub offset: u64,
+    /// When its contents last changed, in seconds since 1970-01-01 00:00:00 UTC.
+    pub modified_unix_seconds: i64,
+}
+
+/// `O_NONBLOCK` lets the opening of a FIFO return at once, and `O_NOCTTY` keeps a terminal from becoming the server's.
+const DOWNLOAD_FLAGS: OFlag = OFlag::O_RDONLY.union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
+
+impl Root {
+    /// Opens the file `path` for sending from byte `restart` on.
+    ///
+    /// The file is opened first and looked at then, which a FIFO cannot hold up. Opening a device node may do something (a
+    /// watchdog starts, a tape rewinds); but only root puts device nodes into a tree, and a server that gave root up
+    /// opens none that any program of its user could not. To look first would cost each download a second resolution.
+    ///
+    /// # Errors
+    /// [`StorageError::IsADirectory`], [`StorageError::NotRegular`], [`StorageError::RestartBeyondEnd`], or what the
+    /// resolution gives.
+    pub fn open_download(&self, path: &[u8], restart: u64) -> Result<Download, StorageError> {
+        self.download(path, restart, Self::resolve)
+    }
+
+    /// Opens the file as [`Root::open_download`] does, where the kernel has the path cached.
+    ///
+    /// # Errors
+    /// [`StorageError::WouldBlock`] where it has not; otherwise as [`Root::open_download`].
+    pub fn open_download_cached(&self, path: &[u8], restart: u64) -> Result<Download, StorageError> {
+        self.download(path, restart, Self::resolve_cached)
+    }
+
+    fn download(
+        &self,
+        path: &[u8],
+        restart: u64,
+        resolve: impl Fn(&Self, &[u8], OFlag) -> Result<OwnedFd, StorageError>,
+    ) -> Result<Download, StorageError> {
+        let path = RelativePath::of(path)?.as_bytes();
+        let descriptor = resolve(self, path, DOWNLOAD_FLAGS)?;
+        let facts = Facts::from(&fstat(&descriptor)?);
+        facts.require_file()?;
+        if restart > facts.size {
+            return Err(StorageError::RestartBeyondEnd);
+        }
+        Ok(Download {
+            file: File::from(descriptor),
+            size: facts.size,
+            offset: restart,
+            modified_unix_seconds: facts.modified_unix_seconds,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::testing::Scratch;
+
+    #[test]
+    fn a_file_opens_at_its_restart_position() {
+        let scratch = Scratch::new();
+        scratch.file(b"n\xff\n", "0123456789");
+        for restart in [0, 4, 10] {
+            let mut download = scratch.root.open_download(b"/n\xff\n", restart).unwrap();
+            assert_eq!((download.size, download.offset), (10, restart));
+            let mut contents = String::new();
+            download.file.read_to_string(&mut contents).unwrap();
+            assert_eq!(contents, "0123456789");
+        }
+        assert_eq!(scratch.root.open_download(b"/n\xff\n", 11).unwrap_err(), StorageError::RestartBeyondEnd);
+        assert_eq!(scratch.root.open_download(b"/none", 0).unwrap_err(), StorageError::NotFound);
+    }
+
+    #[test]
+    fn a_restart_beyond_four_gibibytes_works() {
+        let scratch = Scratch::new();
+        let sparse = File::create(scratch.at("big")).unwrap();
+        sparse.set_len(5 << 30).unwrap();
+        assert_eq!(scratch.root.open_download(b"/big", 5 << 30).unwrap().offset, 5 << 30);
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_and_never_waited_for() {
+        let scratch = Scratch::new();
+        scratch.directory("directory");
+        scratch.fifo("fifo");
+        let _listener = UnixListener::bind(scratch.at("socket")).unwrap();
+        scratch.link("link", "fifo");
+        let refusal = |path: &[u8]| scratch.root.open_download(path, 0).unwrap_err();
+        assert_eq!(refusal(b"/directory"), StorageError::IsADirectory);
+        assert_eq!(refusal(b"/"), StorageError::IsADirectory);
+        assert_eq!(refusal(b"/fifo"), StorageError::NotRegular);
+        assert_eq!(refusal(b"/link"), StorageError::NotRegular);
+        assert_eq!(refusal(b"/socket"), StorageError::NotRegular);
+        assert_eq!(refusal(b"/directory/none"), StorageError::NotFound);
+        assert_eq!(refusal(b"/fifo/none"), StorageError::NotADirectory);
+        let devices = Root::open(std::path::Path::new("/dev")).unwrap();
+        assert_eq!(devices.open_download(b"/null", 0).unwrap_err(), StorageError::NotRegular);
+    }
+}

@@ -1,0 +1,100 @@
+//! The served directory, and the one place where a client's path is resolved.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::Mode;
+use nix::unistd::{AccessFlags, access, faccessat};
+
+use crate::StorageError;
+use crate::path::RelativePath;
+
+/// How often a resolution is tried again that a concurrent rename or mount disturbed (`EAGAIN`, openat2(2)).
+const RESOLUTION_TRIES_MAX: u32 = 32;
+
+/// A served directory: an `O_PATH` descriptor, beneath which every path of a client is resolved by openat2(2).
+///
+/// Symbolic links are followed as long as they stay inside; one that leaves the root, which every absolute one does,
+/// gives [`StorageError::OutsideRoot`], and the magic links of `/proc` are never followed. Clones share the descriptor.
+#[derive(Debug, Clone)]
+pub struct Root {
+    directory: Arc<OwnedFd>,
+    /// Whether uploads may go to unnamed files: giving one a name needs `/proc` where the kernel is older than 6.10.
+    pub(crate) unnamed_uploads: bool,
+}
+
+impl Root {
+    /// Takes `path`, a directory on this machine, as a root; symbolic links in `path` itself are followed.
+    ///
+    /// # Errors
+    /// [`StorageError::NotFound`], [`StorageError::NotADirectory`], [`StorageError::PermissionDenied`] where the
+    /// directory may not be entered, or whatever the system says.
+    pub fn open(path: &Path) -> Result<Self, StorageError> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let directory = nix::fcntl::open(path, flags, Mode::empty())?;
+        require_access(&directory, AccessFlags::X_OK)?;
+        Ok(Self {
+            directory: Arc::new(directory),
+            unnamed_uploads: access("/proc/self/fd", AccessFlags::F_OK).is_ok(),
+        })
+    }
+
+    /// Opens `path` beneath the root; waits for a disk where it must.
+    pub(crate) fn resolve(&self, path: &[u8], flags: OFlag) -> Result<OwnedFd, StorageError> {
+        self.open_beneath(path, flags, ResolveFlag::empty())
+    }
+
+    /// Opens `path` beneath the root if the kernel has every name of it cached, and does not wait otherwise.
+    pub(crate) fn resolve_cached(&self, path: &[u8], flags: OFlag) -> Result<OwnedFd, StorageError> {
+        // Known to kernels since 5.12 and to libc, not to nix.
+        self.open_beneath(path, flags, ResolveFlag::from_bits_retain(nix::libc::RESOLVE_CACHED))
+    }
+
+    /// Opens `path`, a directory on the root's own mount, without following any symbolic link.
+    pub(crate) fn resolve_same_mount(&self, path: &[u8], flags: OFlag) -> Result<OwnedFd, StorageError> {
+        self.open_beneath(path, flags, ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS)
+    }
+
+    /// Opens a directory for the `*at` calls on its names.
+    pub(crate) fn resolve_directory(&self, path: &[u8]) -> Result<OwnedFd, StorageError> {
+        self.resolve(path, OFlag::O_PATH | OFlag::O_DIRECTORY)
+    }
+
+    /// The directory that holds `path`, open for `*at` calls, and the last name; the root, which is held by none, is
+    /// refused with `refused`.
+    pub(crate) fn resolve_parent<'a>(
+        &self,
+        path: RelativePath<'a>,
+        refused: StorageError,
+    ) -> Result<(OwnedFd, &'a [u8]), StorageError> {
+        let (directory, name) = path.split().ok_or(refused)?;
+        Ok((self.resolve_directory(directory.as_bytes())?, name))
+    }
+
+    fn open_beneath(&self, path: &[u8], flags: OFlag, resolve: ResolveFlag) -> Result<OwnedFd, StorageError> {
+        let beneath = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(beneath | resolve);
+        let cached_only = resolve.bits() & nix::libc::RESOLVE_CACHED != 0;
+        for _ in 0..RESOLUTION_TRIES_MAX {
+            match openat2(&*self.directory, path, how) {
+                // Kernels before 5.12 do not know the flag, and say so.
+                Err(Errno::EAGAIN | Errno::EINVAL) if cached_only => return Err(StorageError::WouldBlock),
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                Err(Errno::EXDEV) => return Err(StorageError::OutsideRoot),
+                result => return Ok(result?),
+            }
+        }
+        Err(StorageError::Busy)
+    }
+}
+
+/// Checks that the server's effective user may do `access` to what `descriptor` holds.
+pub(crate) fn require_access(descriptor: impl AsFd, access: AccessFlags) -> Result<(), StorageError> {
+    Ok(faccessat(descriptor, "", access, AtFlags::AT_EACCESS | AtFlags::AT_EMPTY_PATH)?)
+}
+
+#[cfg(test)]
+mod tests;
