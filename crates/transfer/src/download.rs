@@ -1,0 +1,108 @@
+//! File to socket.
+
+use std::fs::File;
+use std::ops::Range;
+
+use runtime::Stream;
+
+use crate::ascii::ToNetwork;
+use crate::cache::Probe;
+use crate::file_system::FileSystem;
+use crate::pace::Pace;
+use crate::plan::{CacheState, Direction, Route, RoutePreference, TransferFacts, TransferType, plan};
+use crate::routes::splice::FileHalf;
+use crate::routes::{Sent, copy, sendfile, splice};
+use crate::shared::Shared;
+use crate::{Progress, TransferError, TransferOptions};
+
+/// Sends a range of a file and gives the number of bytes that went over the network.
+///
+/// The range is in bytes of the file, in TYPE A too. All bytes are with the kernel when this returns; the caller
+/// closes the connection. `stream` must not have other writers meanwhile.
+///
+/// Dropping the future ends the transfer: what was sent was sent.
+///
+/// # Errors
+///
+/// [`TransferError`]; [`SourceShrank`](TransferError::SourceShrank) if the file ends before the range does.
+pub async fn download(
+    file: &File,
+    range: Range<u64>,
+    stream: &Stream,
+    options: TransferOptions,
+    progress: &Progress,
+) -> Result<u64, TransferError> {
+    let TransferOptions { transfer_type, route: preference, cache_policy, .. } = options;
+    let size = range.end.saturating_sub(range.start);
+    let facts = TransferFacts {
+        direction: Direction::Download,
+        transfer_type,
+        size: Some(size),
+        encrypted: false,
+        file_system: None,
+        cache: CacheState::Used,
+        cache_policy,
+        preference,
+    };
+    let mut file = Shared::new(file);
+    let mut pace = Pace::new(progress, &options);
+    let mut offset = range.start;
+    // A small file is over before anybody has asked what it lies on.
+    if facts.is_image() && preference == RoutePreference::Planned && plan(&facts) == Route::Copy {
+        offset += copy::send_at_once(&file, &range, stream, &mut pace).await?;
+    }
+    if offset >= range.end {
+        return Ok(size);
+    }
+    let system = FileSystem::of(&mut file).await?;
+    let facts = TransferFacts { file_system: Some(system.kind()), ..facts };
+    if transfer_type == TransferType::Ascii {
+        let lines = Some(ToNetwork::new());
+        return copy::send(&mut file, &system, range, stream, lines, &mut pace).await;
+    }
+    send_image(&mut file, &system, facts, offset..range.end, stream, &mut pace).await?;
+    Ok(size)
+}
+
+/// Sends bytes as they are, by the route that is planned, and by the next best where that turns out not to lead on.
+async fn send_image(
+    file: &mut Shared<'_>,
+    system: &FileSystem,
+    facts: TransferFacts,
+    range: Range<u64>,
+    stream: &Stream,
+    pace: &mut Pace<'_>,
+) -> Result<(), TransferError> {
+    let rest = |offset| offset..range.end;
+    let mut route = plan(&facts);
+    let mut offset = range.start;
+    if route == Route::Sendfile {
+        let probe = Probe::new(system.kind());
+        match sendfile::send(file, probe, range.clone(), stream, pace).await? {
+            Sent::All => return Ok(()),
+            Sent::UpTo(reached) => (route, offset) = (Route::Copy, reached),
+            Sent::Uncached(reached) => {
+                route = plan(&TransferFacts { cache: CacheState::Bypassed, ..facts });
+                offset = reached;
+            }
+        }
+    }
+    if let Some(half) = route.file_half() {
+        match splice::send(file, system, rest(offset), stream, half, pace).await? {
+            Sent::All => return Ok(()),
+            Sent::UpTo(reached) | Sent::Uncached(reached) => offset = reached,
+        }
+    }
+    copy::send(file, system, rest(offset), stream, None, pace).await.map(drop)
+}
+
+impl Route {
+    /// Where the file's half of a splice runs; of the other routes there is none.
+    pub(crate) fn file_half(self) -> Option<FileHalf> {
+        match self {
+            Route::Splice => Some(FileHalf::Threads),
+            Route::RingSplice => Some(FileHalf::Ring),
+            Route::Sendfile | Route::Copy => None,
+        }
+    }
+}

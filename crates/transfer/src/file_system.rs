@@ -1,0 +1,220 @@
+//! What the data engine knows of the file systems that its files lie on.
+//!
+//! To ask a file system for its type may mean to ask a daemon or a server and to wait for it. So a worker asks once for
+//! each, on another thread, and remembers; which one a file is on, the kernel always knows at once.
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use nix::sys::statfs::FsType;
+
+use crate::TransferError;
+use crate::kernel::{self, MountId};
+use crate::shared::Shared;
+
+/// What a file lies on, as far as it matters to a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileSystemKind {
+    /// On a disk of this machine, or on anything else that is not listed here: the page cache tells what it holds.
+    Disk,
+    /// In memory: tmpfs, ramfs.
+    Memory,
+    /// Upon another file system, whose page cache it uses: overlayfs, which containers run on.
+    Stacked,
+    /// In a process of this machine: FUSE. What the page cache holds is sent without asking the process; what is written
+    /// goes to it at once.
+    UserSpace,
+    /// On another machine: NFS, SMB, 9P, Ceph. Even for what the page cache holds, the other machine may be asked first.
+    Network,
+}
+
+impl FileSystemKind {
+    #[cfg(test)]
+    pub(crate) const ALL: [FileSystemKind; 5] = [
+        FileSystemKind::Disk,
+        FileSystemKind::Memory,
+        FileSystemKind::Stacked,
+        FileSystemKind::UserSpace,
+        FileSystemKind::Network,
+    ];
+
+    fn of(FsType(magic): FsType) -> FileSystemKind {
+        // The kernel's field is signed or not and of one width or another, as the architecture has it.
+        let magic = i128::from(magic) & 0xffff_ffff;
+        let known = MAGICS.iter().find(|(known, _)| i128::from(*known) == magic);
+        known.map_or(FileSystemKind::Disk, |(_, kind)| *kind)
+    }
+
+    /// Whether a read that must not wait (`RWF_NOWAIT`) is likely to be understood.
+    pub(crate) fn answers_at_once(self) -> bool {
+        self == FileSystemKind::Disk
+    }
+
+    /// Whether writes and unasked-for reads always have to wait for somebody.
+    fn always_waits(self) -> bool {
+        matches!(self, FileSystemKind::UserSpace | FileSystemKind::Network)
+    }
+}
+
+/// Of the kernel's magic.h and of the file systems' own headers.
+const MAGICS: [(u32, FileSystemKind); 13] = [
+    (0x0102_1994, FileSystemKind::Memory),    // tmpfs
+    (0x8584_58f6, FileSystemKind::Memory),    // ramfs
+    (0x794c_7630, FileSystemKind::Stacked),   // overlayfs
+    (0x0000_f15f, FileSystemKind::Stacked),   // eCryptfs
+    (0x6573_5546, FileSystemKind::UserSpace), // FUSE
+    (0x0000_6969, FileSystemKind::Network),   // NFS
+    (0x0000_517b, FileSystemKind::Network),   // SMB
+    (0xff53_4d42, FileSystemKind::Network),   // CIFS
+    (0xfe53_4d42, FileSystemKind::Network),   // SMB2
+    (0x0102_1997, FileSystemKind::Network),   // 9P
+    (0x00c3_6400, FileSystemKind::Network),   // Ceph
+    (0x5346_414f, FileSystemKind::Network),   // AFS
+    (0x0bd0_0bd0, FileSystemKind::Network),   // Lustre
+];
+
+/// A write of at most [`TURN_BYTES_MAX`](crate::TURN_BYTES_MAX) bytes into the page cache takes well under a
+/// millisecond. One that takes longer was throttled by the kernel, because the disk is behind, or waited for it.
+const QUICK: Duration = Duration::from_millis(2);
+/// Writes that have to be quick again, in a row, before they come back to the core's thread.
+const TRUST_REGAINED_AFTER: u32 = 16;
+/// File systems that a worker remembers.
+const REMEMBERED_MAX: usize = 64;
+
+/// A mounted file system, as one worker knows it.
+#[derive(Debug)]
+pub(crate) struct FileSystem {
+    kind: FileSystemKind,
+    /// Quick writes still wanted from another thread. All uploads of the worker share it: the kernel holds back whoever
+    /// writes to a disk that is behind, each for up to a fifth of a second, and one such wait of the core is enough.
+    elsewhere_left: Cell<u32>,
+}
+
+thread_local! {
+    static REMEMBERED: RefCell<Vec<(MountId, Rc<FileSystem>)>> = const { RefCell::new(Vec::new()) };
+}
+
+impl FileSystem {
+    fn new(kind: FileSystemKind) -> Rc<FileSystem> {
+        Rc::new(FileSystem { kind, elsewhere_left: Cell::new(0) })
+    }
+
+    /// The file system that a file is on; one on a disk if it cannot be found out.
+    pub(crate) async fn of(file: &mut Shared<'_>) -> Result<Rc<FileSystem>, TransferError> {
+        let system = FileSystem::remembered_or_asked(file).await?;
+        if system.kind.always_waits() {
+            file.closing_waits();
+        }
+        Ok(system)
+    }
+
+    async fn remembered_or_asked(file: &mut Shared<'_>) -> Result<Rc<FileSystem>, TransferError> {
+        let Ok(mount) = kernel::mount_of(file.file()) else {
+            return Ok(FileSystem::new(FileSystemKind::Disk));
+        };
+        let remembered = REMEMBERED.with_borrow(|remembered| {
+            remembered.iter().find(|(id, _)| *id == mount).map(|(_, known)| Rc::clone(known))
+        });
+        if let Some(known) = remembered {
+            return Ok(known);
+        }
+        let kind = file.elsewhere(kernel::file_system_type).await?;
+        let known = FileSystem::new(kind.map_or(FileSystemKind::Disk, FileSystemKind::of));
+        REMEMBERED.with_borrow_mut(|remembered| {
+            if remembered.len() == REMEMBERED_MAX {
+                remembered.remove(0);
+            }
+            remembered.push((mount, Rc::clone(&known)));
+        });
+        Ok(known)
+    }
+
+    pub(crate) fn kind(&self) -> FileSystemKind {
+        self.kind
+    }
+
+    /// Whether a read(2) has to wait for somebody even where the page cache has the bytes.
+    pub(crate) fn reads_always_wait(&self) -> bool {
+        self.kind.always_waits()
+    }
+
+    /// Whether the next write belongs on another thread.
+    pub(crate) fn writes_elsewhere(&self) -> bool {
+        self.kind.always_waits() || self.elsewhere_left.get() > 0
+    }
+
+    /// A write has taken this long.
+    pub(crate) fn wrote(&self, took: Duration) {
+        self.elsewhere_left.set(if took > QUICK {
+            TRUST_REGAINED_AFTER
+        } else {
+            self.elsewhere_left.get().saturating_sub(1)
+        });
+    }
+
+    /// Writes by `write`: here while that is quick, and on another thread while it is not.
+    ///
+    /// The flag says whether it was on another thread.
+    pub(crate) async fn written<T: Send + 'static>(
+        &self,
+        file: &mut Shared<'_>,
+        write: impl FnOnce(&File) -> T + Send + 'static,
+    ) -> Result<(T, bool), TransferError> {
+        let timed = move |file: &File| {
+            let began = Instant::now();
+            let outcome = write(file);
+            (outcome, began.elapsed())
+        };
+        let elsewhere = self.writes_elsewhere();
+        let (outcome, took) = if elsewhere { file.elsewhere(timed).await? } else { timed(file.file()) };
+        self.wrote(took);
+        Ok((outcome, elsewhere))
+    }
+}
+
+/// The file system has no such operation.
+pub(crate) fn is_not_offered(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slow_write_moves_the_next_ones_away() {
+        let disk = FileSystem::new(FileSystemKind::Disk);
+        assert!(!disk.writes_elsewhere());
+        disk.wrote(QUICK);
+        assert!(!disk.writes_elsewhere());
+        disk.wrote(QUICK * 2);
+        for _ in 0..TRUST_REGAINED_AFTER {
+            assert!(disk.writes_elsewhere());
+            disk.wrote(Duration::ZERO);
+        }
+        assert!(!disk.writes_elsewhere());
+    }
+
+    #[test]
+    fn who_always_waits_never_writes_here() {
+        for kind in [FileSystemKind::UserSpace, FileSystemKind::Network] {
+            let system = FileSystem::new(kind);
+            for _ in 0..2 * TRUST_REGAINED_AFTER {
+                assert!(system.writes_elsewhere());
+                system.wrote(Duration::ZERO);
+            }
+        }
+    }
+
+    #[test]
+    fn types_are_told_apart() {
+        let kind = |path: &str| {
+            FileSystemKind::of(kernel::file_system_type(&File::open(path).expect("a path")).expect("a type"))
+        };
+        assert_eq!(kind("/proc"), FileSystemKind::Disk);
+        assert_eq!(kind("/dev/shm"), FileSystemKind::Memory);
+    }
+}

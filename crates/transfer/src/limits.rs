@@ -1,0 +1,300 @@
+//! Limits of rate, each shared by the transfers of a session, of a user or of the whole server.
+//!
+//! A limiter is a token bucket without a bucket: one atomic number says up to which byte of its time line the rate is
+//! given away, where the time line runs at the rate itself. Whoever wants to move bytes reserves them at the end of the
+//! line, which is one compare-and-swap, and is told when they are due. So nobody polls, the transfers that share a limiter are
+//! served in the order in which they asked, a turn each, and workers share it without a lock.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// At most so many bytes a second, and a burst after a time of less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Bytes a second over any time that is long against the burst's.
+    pub bytes_per_second: NonZeroU64,
+    /// Bytes that may go at once after a pause. Timers are exact to some milliseconds: a burst below what the rate gives in
+    /// ten of them costs rate.
+    pub burst_bytes: NonZeroU64,
+}
+
+/// A limit, and how much of it is given away. In any span of time no more bytes go than the rate gives in it, and the
+/// burst, and for each transfer one slice that was due before and is used within.
+#[derive(Debug)]
+pub struct RateLimiter {
+    limit: RateLimit,
+    began: Instant,
+    /// The time line's byte up to which everything is reserved. It is ahead of the present by at most the burst and what
+    /// is waited for, and behind it while the limit is not used up.
+    reserved_until: AtomicU64,
+}
+
+impl RateLimiter {
+    /// A limiter whose burst is there to be used.
+    #[must_use]
+    pub fn new(limit: RateLimit) -> RateLimiter {
+        RateLimiter { limit, began: Instant::now(), reserved_until: AtomicU64::new(0) }
+    }
+
+    /// The limit.
+    #[must_use]
+    pub fn limit(&self) -> RateLimit {
+        self.limit
+    }
+
+    /// Bytes that one transfer reserves at a time, at most: what the rate gives in an eighth of a second, so that a slow limit gives
+    /// something to all its transfers all the time, and no more than the burst.
+    fn slice_bytes(&self) -> u64 {
+        (self.limit.bytes_per_second.get() / 8).clamp(1, self.limit.burst_bytes.get())
+    }
+
+    /// Reserves `bytes`, at most a burst of them; gives the moment, counted from the beginning, from which on they may go.
+    fn reserve(&self, bytes: u64, now: Duration) -> Duration {
+        let present = self.line_at(now);
+        let reserve = |until: u64| until.max(present).saturating_add(bytes);
+        let before = self.reserved_until.update(Ordering::Relaxed, Ordering::Relaxed, reserve);
+        self.moment_of(reserve(before).saturating_sub(self.limit.burst_bytes.get()))
+    }
+
+    /// Gives back the last `bytes` of a reservation that did not go.
+    fn give_back(&self, bytes: u64) {
+        self.reserved_until.update(Ordering::Relaxed, Ordering::Relaxed, |until| until.saturating_sub(bytes));
+    }
+
+    /// The time line's byte of a moment.
+    fn line_at(&self, moment: Duration) -> u64 {
+        let bytes = moment.as_nanos() * u128::from(self.limit.bytes_per_second.get()) / 1_000_000_000;
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+
+    /// The first moment at which the time line has come to a byte.
+    fn moment_of(&self, byte: u64) -> Duration {
+        let nanoseconds =
+            (u128::from(byte) * 1_000_000_000).div_ceil(u128::from(self.limit.bytes_per_second.get()));
+        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+    }
+}
+
+/// What bounds one transfer: nothing, or up to three limiters, all of which hold.
+#[derive(Debug, Clone, Default)]
+pub struct Limits {
+    /// Asked in this order: a reservation with a later one is made when those before are due, so that what many share is
+    /// never reserved by somebody who still waits for his own.
+    limiters: [Option<Arc<RateLimiter>>; 3],
+}
+
+impl Limits {
+    /// No limit.
+    #[must_use]
+    pub fn none() -> Limits {
+        Limits::default()
+    }
+
+    /// The limits of the transfer's session, of its user, and of all, for its direction.
+    #[must_use]
+    pub fn new(
+        session: Option<Arc<RateLimiter>>,
+        user: Option<Arc<RateLimiter>>,
+        total: Option<Arc<RateLimiter>>,
+    ) -> Limits {
+        Limits { limiters: [session, user, total] }
+    }
+
+    fn each(&self) -> impl Iterator<Item = &RateLimiter> {
+        self.limiters.iter().flatten().map(AsRef::as_ref)
+    }
+
+    /// Waits until some of the `wanted` bytes may go; gives how many, at least 1, or none at all if there is no limit.
+    pub(crate) async fn reserve(&self, wanted: usize) -> Option<Reservation<'_>> {
+        let slice = self.each().map(RateLimiter::slice_bytes).min()?;
+        let bytes = slice.min((wanted as u64).max(1));
+        let mut reservation = Reservation { limits: self, bytes, made_with: 0, waited: false };
+        for limiter in self.each() {
+            let due = limiter.began + limiter.reserve(bytes, limiter.began.elapsed());
+            reservation.made_with += 1;
+            if due > Instant::now() {
+                reservation.waited = true;
+                runtime::sleep_until(due).await;
+            }
+        }
+        Some(reservation)
+    }
+}
+
+/// Bytes that may go. What is left when it is dropped goes back to the limiters.
+pub(crate) struct Reservation<'a> {
+    limits: &'a Limits,
+    bytes: u64,
+    /// Limiters, in their order, that it was made with.
+    made_with: usize,
+    waited: bool,
+}
+
+impl Reservation<'_> {
+    /// Bytes that are left.
+    pub(crate) fn bytes(&self) -> usize {
+        usize::try_from(self.bytes).unwrap_or(usize::MAX)
+    }
+
+    /// Whether it had to be waited for.
+    pub(crate) fn was_waited_for(&self) -> bool {
+        self.waited
+    }
+
+    /// So many of them went.
+    pub(crate) fn used(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes as u64);
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.limits.each().take(self.made_with).for_each(|limiter| limiter.give_back(self.bytes));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn limiter(bytes_per_second: u64, burst_bytes: u64) -> RateLimiter {
+        let number = |number| NonZeroU64::new(number).expect("not zero");
+        RateLimiter::new(RateLimit {
+            bytes_per_second: number(bytes_per_second),
+            burst_bytes: number(burst_bytes),
+        })
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_burst_goes_at_once_and_then_the_rate_holds() {
+        let limiter = limiter(1000, 500);
+        assert_eq!(limiter.reserve(500, SECOND), SECOND);
+        assert_eq!(limiter.reserve(100, SECOND), SECOND + SECOND / 10);
+        assert_eq!(limiter.reserve(100, SECOND), SECOND + SECOND / 5);
+        limiter.give_back(100);
+        assert_eq!(limiter.reserve(100, SECOND), SECOND + SECOND / 5);
+        // After a long pause there is one burst, not more.
+        assert!(limiter.reserve(500, 100 * SECOND) <= 100 * SECOND);
+        assert!(limiter.reserve(1, 100 * SECOND) > 100 * SECOND);
+    }
+
+    #[test]
+    fn extreme_rates_neither_overflow_nor_stand_still() {
+        let slow = limiter(1, 1);
+        slow.reserve(1, Duration::ZERO);
+        assert_eq!(slow.reserve(1, Duration::ZERO), SECOND);
+        let fast = limiter(u64::MAX, u64::MAX);
+        assert!(fast.reserve(u64::MAX, SECOND * 3600) <= SECOND * 3600);
+        assert_eq!(slow.slice_bytes(), 1);
+    }
+
+    /// One transfer's life in virtual time: it wants so many bytes, of which so many go, after such a pause.
+    #[derive(Debug, Clone)]
+    struct Wish {
+        pause: Duration,
+        bytes: u64,
+        went: u64,
+    }
+
+    fn wishes() -> impl Strategy<Value = Vec<Wish>> {
+        let wish =
+            (0..400_u64, 1..3000_u64, any::<prop::sample::Index>()).prop_map(|(pause, bytes, went)| {
+                let went = went.index(usize::try_from(bytes).expect("small") + 1) as u64;
+                Wish { pause: Duration::from_millis(pause), bytes, went }
+            });
+        prop::collection::vec(wish, 1..40)
+    }
+
+    /// What a transfer does next.
+    enum Next {
+        Asks,
+        Sends { reserved: u64 },
+    }
+
+    /// Runs transfers that share a limiter; gives what went when and for whom, in the order of time.
+    fn run(limiter: &RateLimiter, transfers: &[Vec<Wish>]) -> Vec<(Duration, u64, usize)> {
+        let mut wishes: Vec<_> = transfers.iter().map(|wishes| wishes.iter()).collect();
+        let mut wish: Vec<_> = wishes.iter_mut().map(|wishes| wishes.next().expect("a wish")).collect();
+        let mut events = BTreeMap::new();
+        for (transfer, wish) in wish.iter().enumerate() {
+            events.insert((wish.pause, transfer), Next::Asks);
+        }
+        let mut went = Vec::new();
+        while let Some(((now, transfer), next)) = events.pop_first() {
+            match next {
+                Next::Asks => {
+                    let reserved = wish[transfer].bytes.min(limiter.slice_bytes());
+                    let due = limiter.reserve(reserved, now).max(now);
+                    events.insert((due, transfer), Next::Sends { reserved });
+                }
+                Next::Sends { reserved } => {
+                    let gone = wish[transfer].went.min(reserved);
+                    limiter.give_back(reserved - gone);
+                    went.push((now, gone, transfer));
+                    if let Some(following) = wishes[transfer].next() {
+                        wish[transfer] = following;
+                        events.insert((now + following.pause, transfer), Next::Asks);
+                    }
+                }
+            }
+        }
+        went
+    }
+
+    proptest! {
+        #[test]
+        fn no_span_of_time_sees_more_than_it_may(
+            rate in 1..5000_u64,
+            burst in 1..4000_u64,
+            transfers in prop::collection::vec(wishes(), 1..5),
+        ) {
+            let limiter = limiter(rate, burst);
+            let went = run(&limiter, &transfers);
+            for (first, &(from, ..)) in went.iter().enumerate() {
+                let mut bytes = 0;
+                for &(until, gone, _) in &went[first..] {
+                    bytes += gone;
+                    let unused_before = transfers.len() as u64 * limiter.slice_bytes();
+                    let allowed = burst + limiter.line_at(until - from) + 1 + unused_before;
+                    prop_assert!(bytes <= allowed, "{bytes} of {allowed} bytes from {from:?} until {until:?}");
+                }
+            }
+        }
+
+        /// Transfers that always want more get the same, up to a slice and to who came first for the burst.
+        #[test]
+        fn greedy_transfers_share_alike(rate in 8..5000_u64, burst in 1..4000_u64, count in 2..6_usize) {
+            let limiter = limiter(rate, burst);
+            let greedy = vec![Wish { pause: Duration::ZERO, bytes: 3000, went: 3000 }; 50];
+            let went = run(&limiter, &vec![greedy; count]);
+            let mut shares = vec![0_u64; count];
+            for (_, gone, transfer) in went.iter().take(25 * count) {
+                shares[*transfer] += gone;
+            }
+            let (least, most) = (shares.iter().min().expect("some"), shares.iter().max().expect("some"));
+            prop_assert!(most - least <= burst + limiter.slice_bytes(), "{shares:?}");
+        }
+
+        /// Over a long time the rate is used up, whatever goes back.
+        #[test]
+        fn the_rate_is_reached(rate in 8..5000_u64, burst in 1..4000_u64) {
+            let limiter = limiter(rate, burst);
+            let wish = |went| Wish { pause: Duration::ZERO, bytes: 3000, went };
+            let went = run(&limiter, &[vec![wish(3000); 100], vec![wish(7); 100]]);
+            let (last, ..) = *went.last().expect("some went");
+            let bytes: u64 = went.iter().map(|(_, gone, _)| gone).sum();
+            let slices = 2 * limiter.slice_bytes();
+            prop_assert!(bytes + burst + slices >= limiter.line_at(last), "{bytes} bytes until {last:?}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Waiting for the peer, with progress noted and a bound on its patience; and waiting for the limits of rate.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Instant;
+
+use runtime::{IdleTimer, Interest, Source};
+
+use crate::limits::{Limits, Reservation};
+use crate::progress::Progress;
+use crate::{TURN_BYTES_MAX, TransferError, TransferOptions};
+
+/// One transfer's dealings with time: its turns, its progress, its limits and its peer's stalls.
+pub(crate) struct Pace<'a> {
+    progress: &'a Progress,
+    stall: Option<IdleTimer>,
+    turn_bytes: usize,
+    limits: &'a Limits,
+    reservation: Option<Reservation<'a>>,
+}
+
+impl<'a> Pace<'a> {
+    pub(crate) fn new(progress: &'a Progress, options: &'a TransferOptions) -> Pace<'a> {
+        Pace {
+            progress,
+            stall: options.stall_timeout.map(IdleTimer::new),
+            turn_bytes: 0,
+            limits: &options.limits,
+            reservation: None,
+        }
+    }
+
+    /// The data connection took or gave `bytes`.
+    pub(crate) fn moved(&mut self, bytes: usize) {
+        let now = Instant::now();
+        self.progress.moved(bytes, now);
+        if let Some(stall) = &self.stall {
+            stall.touch(now);
+        }
+        self.turn_bytes = self.turn_bytes.saturating_add(bytes);
+        if let Some(reservation) = &mut self.reservation {
+            reservation.used(bytes);
+        }
+    }
+
+    /// When the data connection last took or gave something.
+    pub(crate) fn last_moved(&self) -> Instant {
+        self.progress.last_moved()
+    }
+
+    /// The peer had to wait for us: the time of that is not its fault.
+    pub(crate) fn excuse(&mut self) {
+        if let Some(stall) = &self.stall {
+            stall.touch(Instant::now());
+        }
+        // Waiting was a turn's end.
+        self.turn_bytes = 0;
+    }
+
+    /// Bytes that may still be moved in this turn; never 0.
+    fn turn_left(&self) -> usize {
+        match TURN_BYTES_MAX.saturating_sub(self.turn_bytes) {
+            0 => TURN_BYTES_MAX,
+            left => left,
+        }
+    }
+
+    /// Waits until the data connection is ready, and then until the limits let something through; gives how many bytes of
+    /// `wanted` may be moved in this turn, never 0.
+    ///
+    /// Ready is at once if it is so, unless this turn has moved enough. Without limits the second wait costs nothing.
+    pub(crate) async fn ready(
+        &mut self,
+        source: &Source,
+        interest: Interest,
+        wanted: u64,
+    ) -> Result<usize, TransferError> {
+        // What the last call did not move is for others, while this one waits.
+        self.reservation = None;
+        self.connection_ready(source, interest).await?;
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX).clamp(1, self.turn_left());
+        let Some(reservation) = self.limits.reserve(wanted).await else { return Ok(wanted) };
+        if reservation.was_waited_for() {
+            self.excuse();
+        }
+        let bytes = reservation.bytes();
+        self.reservation = Some(reservation);
+        Ok(bytes)
+    }
+
+    async fn connection_ready(&mut self, source: &Source, interest: Interest) -> Result<(), TransferError> {
+        let outcome = if self.turn_bytes >= TURN_BYTES_MAX {
+            self.turn_bytes = 0;
+            let next_turn = source.next_turn(interest);
+            let mut next_turn = std::pin::pin!(next_turn);
+            poll_fn(|cx| match next_turn.as_mut().poll(cx) {
+                Poll::Ready(ready) => Poll::Ready(Some(ready)),
+                Poll::Pending => self.poll_stalled(cx),
+            })
+            .await
+        } else {
+            poll_fn(|cx| match source.poll_ready(cx, interest) {
+                Poll::Ready(ready) => Poll::Ready(Some(ready)),
+                Poll::Pending => {
+                    self.turn_bytes = 0;
+                    self.poll_stalled(cx)
+                }
+            })
+            .await
+        };
+        match outcome {
+            Some(ready) => ready.map_err(|error| TransferError::of_socket(&error)),
+            None => Err(TransferError::Stalled),
+        }
+    }
+
+    fn poll_stalled<T>(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Option<T>> {
+        match &mut self.stall {
+            Some(stall) => stall.poll_expired(cx).map(|()| None),
+            None => Poll::Pending,
+        }
+    }
+}

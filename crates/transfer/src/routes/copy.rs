@@ -1,0 +1,193 @@
+//! The route through a buffer: for line ends, for very small files, and where the kernel has no shorter way.
+
+use std::cell::Cell;
+use std::io;
+use std::ops::{Deref, Range};
+
+use runtime::{Interest, Stream};
+
+use crate::TransferError;
+use crate::ascii::{FromNetwork, ToNetwork};
+use crate::buffer::Buffer;
+use crate::cache;
+use crate::file_system::{FileSystem, is_not_offered};
+use crate::kernel;
+use crate::pace::Pace;
+use crate::shared::Shared;
+use crate::write_behind::WriteBehind;
+
+thread_local! {
+    /// Small files that are not read at once, after one whose file system does not understand that.
+    static NOT_AT_ONCE: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Small files for which the worker does not ask again.
+const NOT_ASKED_AGAIN_FOR: u32 = 1000;
+
+/// Sends what a read that does not wait gives of a small range; gives the number of bytes, 0 if it gave none.
+pub(crate) async fn send_at_once(
+    file: &Shared<'_>,
+    range: &Range<u64>,
+    stream: &Stream,
+    pace: &mut Pace<'_>,
+) -> Result<u64, TransferError> {
+    let skipped = NOT_AT_ONCE.get();
+    if skipped > 0 {
+        NOT_AT_ONCE.set(skipped - 1);
+        return Ok(0);
+    }
+    let mut buffer = Buffer::take();
+    let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(buffer.len());
+    match kernel::read_cached(file.file(), &mut buffer[..length], range.start) {
+        Ok(read) => {
+            send_all(stream, &buffer[..read], pace).await?;
+            Ok(read as u64)
+        }
+        Err(error) => {
+            if is_not_offered(&error) {
+                NOT_AT_ONCE.set(NOT_ASKED_AGAIN_FOR);
+            }
+            Ok(0)
+        }
+    }
+}
+
+/// Sends a range of a file, with `lines` converted on the way; gives the number of bytes on the network.
+pub(crate) async fn send(
+    file: &mut Shared<'_>,
+    system: &FileSystem,
+    range: Range<u64>,
+    stream: &Stream,
+    mut lines: Option<ToNetwork>,
+    pace: &mut Pace<'_>,
+) -> Result<u64, TransferError> {
+    let mut offset = range.start;
+    let mut sent: u64 = 0;
+    let mut converted = Vec::new();
+    while offset < range.end {
+        // Before a buffer is filled: while the peer does not take anything, none is held.
+        pace.ready(stream.source(), Interest::Writable, range.end - offset).await?;
+        let length = usize::try_from(range.end - offset).unwrap_or(usize::MAX);
+        let (buffer, read, waited) = cache::read(file, system, Buffer::take(), length, offset).await?;
+        if waited {
+            pace.excuse();
+        }
+        if read == 0 {
+            return Err(TransferError::SourceShrank { missing: range.end - offset });
+        }
+        offset += read as u64;
+        let bytes = match &mut lines {
+            Some(lines) => {
+                converted.clear();
+                lines.convert(&buffer[..read], &mut converted);
+                &converted[..]
+            }
+            None => &buffer[..read],
+        };
+        send_all(stream, bytes, pace).await?;
+        sent += bytes.len() as u64;
+    }
+    Ok(sent)
+}
+
+/// Sends all of `bytes`, in turns.
+pub(crate) async fn send_all(
+    stream: &Stream,
+    mut bytes: &[u8],
+    pace: &mut Pace<'_>,
+) -> Result<(), TransferError> {
+    while !bytes.is_empty() {
+        let count = pace.ready(stream.source(), Interest::Writable, bytes.len() as u64).await?;
+        let turn = &bytes[..bytes.len().min(count)];
+        match stream.source().try_io(Interest::Writable, |socket| kernel::send_some(socket, turn)) {
+            Ok(sent) => {
+                pace.moved(sent);
+                bytes = &bytes[sent..];
+                if sent < turn.len() {
+                    stream.source().clear_ready(Interest::Writable);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(TransferError::of_socket(&error)),
+        }
+    }
+    Ok(())
+}
+
+/// Stores what the peer sends from `offset` of the file on, with `lines` converted on the way; gives the number of
+/// bytes on the network.
+pub(crate) async fn receive(
+    stream: &Stream,
+    file: &mut Shared<'_>,
+    system: &FileSystem,
+    mut offset: u64,
+    mut lines: Option<FromNetwork>,
+    behind: &mut WriteBehind,
+    pace: &mut Pace<'_>,
+) -> Result<u64, TransferError> {
+    let mut received: u64 = 0;
+    // Empty until line ends are converted, and then kept for the next piece.
+    let mut converted = Vec::new();
+    loop {
+        let count = pace.ready(stream.source(), Interest::Readable, u64::MAX).await?;
+        let mut buffer = Buffer::take();
+        let room = buffer.len().min(count);
+        let taken =
+            stream.source().try_io(Interest::Readable, |socket| kernel::receive(socket, &mut buffer[..room]));
+        let taken = match taken {
+            Ok(taken) => taken,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(TransferError::of_socket(&error)),
+        };
+        if taken > 0 {
+            pace.moved(taken);
+            received += taken as u64;
+        }
+        let (stored, elsewhere) = if let Some(lines) = &mut lines {
+            converted.clear();
+            match taken {
+                0 => lines.finish(&mut converted),
+                _ => lines.convert(&buffer[..taken], &mut converted),
+            }
+            let length = converted.len();
+            let elsewhere;
+            (converted, elsewhere) = store(file, system, converted, length, offset).await?;
+            (length, elsewhere)
+        } else {
+            let (_, elsewhere) = store(file, system, buffer, taken, offset).await?;
+            (taken, elsewhere)
+        };
+        if elsewhere {
+            pace.excuse();
+        }
+        offset += stored as u64;
+        behind.wrote(file, offset).await?;
+        if taken == 0 {
+            return Ok(received);
+        }
+    }
+}
+
+/// Writes the first `length` bytes of the buffer to `offset` of the file, here or on another thread; gives the buffer
+/// back, and whether it was another thread.
+pub(super) async fn store<B>(
+    file: &mut Shared<'_>,
+    system: &FileSystem,
+    buffer: B,
+    length: usize,
+    offset: u64,
+) -> Result<(B, bool), TransferError>
+where
+    B: Deref<Target = [u8]> + Send + 'static,
+{
+    if length == 0 {
+        return Ok((buffer, false));
+    }
+    let written = system.written(file, move |file| {
+        let outcome = kernel::write_all(file, &buffer[..length], offset);
+        (buffer, outcome)
+    });
+    let ((buffer, outcome), elsewhere) = written.await?;
+    outcome.map_err(|error| TransferError::of_storage(&error))?;
+    Ok((buffer, elsewhere))
+}

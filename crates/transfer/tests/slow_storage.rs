@@ -1,0 +1,123 @@
+//! While a file system takes its time, its worker does not wait: other connections of it are answered.
+
+mod support;
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use runtime::{Stream, blocking, spawn};
+use support::slow_file_system::{CACHED, SlowFileSystem, UNCACHED, WRITTEN, contents};
+use support::{connected_pair, on_each_backend, reader, routes, sample, writer};
+use transfer::{CachePolicy, Progress, TransferOptions, download, upload};
+
+/// Questions that are asked while the file system is silent.
+const QUESTIONS: usize = 200;
+
+/// Asks one thing after another, each after the answer to the one before.
+fn ask(mut peer: TcpStream) -> usize {
+    peer.set_read_timeout(Some(Duration::from_secs(20))).expect("an option");
+    let mut answered = 0;
+    while answered < QUESTIONS && peer.write_all(b"?").is_ok() && peer.read_exact(&mut [0]).is_ok() {
+        answered += 1;
+    }
+    answered
+}
+
+/// Answers until the peer asks no more.
+async fn answer(stream: Stream) {
+    let mut question = [0];
+    while matches!(stream.receive(&mut question).await, Ok(1)) {
+        stream.send_all(b"!").await.expect("answered");
+    }
+    stream.close().await;
+}
+
+/// Has a connection of this worker answered while the file system holds something back, then opens the gate.
+async fn others_are_answered(system: &Arc<SlowFileSystem>) {
+    let asked = Arc::clone(system);
+    blocking(move || asked.wait_until_asked()).await.expect("a job");
+    let (stream, peer) = connected_pair().await;
+    let questions = std::thread::spawn(move || ask(peer));
+    answer(stream).await;
+    assert_eq!(questions.join().expect("the peer"), QUESTIONS);
+    system.open();
+}
+
+async fn opened(system: &Arc<SlowFileSystem>, name: &'static str) -> File {
+    let path = system.path(name);
+    let opening = blocking(move || OpenOptions::new().read(true).write(name == WRITTEN).open(path));
+    opening.await.expect("a job").expect("opened")
+}
+
+/// To close is to ask the file system, too.
+async fn closed(file: File) {
+    blocking(move || drop(file)).await.expect("a job");
+}
+
+#[test]
+fn a_slow_read_delays_nobody_else() {
+    let Some(system) = SlowFileSystem::mount().map(Arc::new) else { return };
+    on_each_backend(move || {
+        let system = Arc::clone(&system);
+        async move {
+            for (name, options) in
+                [CACHED, UNCACHED].into_iter().flat_map(|name| routes().map(|by| (name, by)))
+            {
+                let file = opened(&system, name).await;
+                let whole = contents();
+                let range = 0..whole.len() as u64;
+                let (stream, peer) = connected_pair().await;
+                let peer = reader(peer);
+                system.shut();
+                eprintln!("{name} by {}", options.route);
+                let sending = spawn(async move {
+                    let sent = download(&file, range, &stream, options, &Progress::new()).await;
+                    stream.close().await;
+                    (sent, file)
+                });
+                others_are_answered(&system).await;
+                let (sent, file) = sending.await.expect("a task");
+                assert_eq!(sent.expect("sent"), whole.len() as u64);
+                assert!(peer.join().expect("the peer") == whole, "{name}");
+                closed(file).await;
+            }
+        }
+    });
+}
+
+#[test]
+fn a_slow_write_delays_nobody_else() {
+    let Some(system) = SlowFileSystem::mount().map(Arc::new) else { return };
+    on_each_backend(move || {
+        let system = Arc::clone(&system);
+        async move {
+            let policies = [CachePolicy::Keep, CachePolicy::DropBehind, CachePolicy::Direct];
+            let kinds = policies
+                .into_iter()
+                .flat_map(|cache_policy| routes().map(|by| TransferOptions { cache_policy, ..by }));
+            for options in kinds {
+                system.forget_what_was_written();
+                let file = opened(&system, WRITTEN).await;
+                let bytes = sample(400_000);
+                let (stream, peer) = connected_pair().await;
+                let peer = writer(peer, bytes.clone());
+                system.shut();
+                eprintln!("by {} with {:?}", options.route, options.cache_policy);
+                let storing = spawn(async move {
+                    let stored = upload(&stream, &file, 0, options, &Progress::new()).await;
+                    stream.close().await;
+                    (stored, file)
+                });
+                others_are_answered(&system).await;
+                let (stored, file) = storing.await.expect("a task");
+                assert_eq!(stored.expect("stored"), bytes.len() as u64);
+                assert!(system.written() == bytes);
+                drop(peer.join().expect("the peer"));
+                closed(file).await;
+            }
+        }
+    });
+}
