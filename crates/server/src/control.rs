@@ -1,0 +1,580 @@
+//! The control connection: bytes in, what the session asks for done, replies out.
+//!
+//! One task runs it. It waits for whatever happens first (bytes from the client, a step of the transfer, the answer of a
+//! file request, a deadline), tells the session, does what the session then asks for, and sends the replies that came
+//! of it in one go. Nothing here blocks the core: what may wait on a disk runs by [`fn@runtime::blocking`].
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use accounts::AccountSession;
+use protocol::line::{Frame, LINE_BYTES_MAX, LineSplitter};
+use protocol::reply::Reply;
+use protocol::session::{
+    Action, DataSetup, Deadline, FileAnswer, FileRequest, LoginVerdict, PassiveKind, Secret, Session,
+    Transfer, TransferEnd,
+};
+use runtime::{IdleTimer, Stream, timeout_at};
+use storage::Root;
+use transfer::{Direction, Limits, TransferOptions};
+
+use crate::admission::{ClientPlace, SessionPlace};
+use crate::data::DataConnector;
+use crate::farewell::FarewellListener;
+use crate::files::{self, Cancel};
+use crate::logins::{Admitted, Login, LoginJob, LoginOutcome};
+use crate::passive::PassiveLease;
+use crate::rates::{self, Rates};
+use crate::replies;
+use crate::transfers::{Running, SessionLabel, Step};
+use crate::worker::{ListenerSettings, Worker};
+
+/// How much of a client's input is read at a time.
+const RECEIVE_BYTES: usize = 16 * 1024;
+
+thread_local! {
+    /// Where input is received. It belongs to whichever session is running, and only until that session waits again, so
+    /// that an idle session holds no buffer.
+    static RECEIVED: RefCell<Box<[u8]>> = RefCell::new(vec![0; RECEIVE_BYTES].into_boxed_slice());
+    /// Where replies are gathered, on the same terms.
+    static REPLIES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// One client.
+pub(crate) struct ControlConnection {
+    worker: Rc<Worker>,
+    id: u64,
+    stream: Stream,
+    settings: &'static ListenerSettings,
+    /// The client's address, as a proxy tells it where there is one.
+    peer: SocketAddr,
+    /// The address that the client reached, once it was asked for.
+    local: Option<SocketAddr>,
+    session: Session,
+    splitter: LineSplitter,
+    /// Input that the session does not want yet.
+    unread: Vec<u8>,
+    root: Arc<Root>,
+    lease: Option<PassiveLease>,
+    transfer: Option<Running>,
+    file_job: Option<FileJob>,
+    login_job: Option<LoginJob>,
+    account: Option<AccountSession>,
+    rates: Rates,
+    places: (SessionPlace, ClientPlace),
+    idle: IdleTimer,
+    farewell: FarewellListener,
+    input_ended: bool,
+    /// The server stops; the session ends with what it is doing.
+    leaving: bool,
+}
+
+/// A file request that is being done on another thread.
+struct FileJob {
+    answer: Pin<Box<dyn Future<Output = Answered>>>,
+    cancel: Cancel,
+}
+
+/// A file request and its answer.
+type Answered = (FileRequest, Result<FileAnswer, Reply>);
+
+/// What happened.
+enum Event {
+    /// That many bytes came; none, where input that was put aside is wanted now.
+    Input(usize),
+    /// The client ended its side.
+    InputEnded,
+    /// The connection failed.
+    Failed,
+    Transfer(Step),
+    File(FileRequest, Result<FileAnswer, Reply>),
+    Login(LoginOutcome),
+    Expired,
+    /// The server stops.
+    Farewell,
+}
+
+/// Why a session is over.
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    /// The session said so.
+    Said,
+    /// The client is gone, or does not take its replies.
+    Lost,
+}
+
+/// Whom a control connection is from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client {
+    /// Its address.
+    pub(crate) peer: SocketAddr,
+    /// The address that it reached, if somebody told: otherwise it is the connection's own.
+    pub(crate) reached: Option<SocketAddr>,
+}
+
+impl ControlConnection {
+    /// The control connection of `client`, who sent `received` already.
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        id: u64,
+        stream: Stream,
+        settings: &'static ListenerSettings,
+        client: Client,
+        received: Vec<u8>,
+        places: (SessionPlace, ClientPlace),
+    ) -> Self {
+        let service = worker.service;
+        Self {
+            id,
+            settings,
+            peer: SocketAddr::new(client.peer.ip().to_canonical(), client.peer.port()),
+            // What is known need not be asked for: then PASV makes no system call, not even the first.
+            local: client.reached.or(settings.only_address()),
+            session: Session::new(Arc::clone(&service.settings), client.peer),
+            splitter: LineSplitter::new(LINE_BYTES_MAX),
+            unread: received,
+            root: Arc::clone(service.logins.default_root()),
+            lease: None,
+            transfer: None,
+            file_job: None,
+            login_job: None,
+            account: None,
+            rates: service.session_rates(),
+            places,
+            idle: IdleTimer::new(service.deadlines.login),
+            farewell: worker.farewell.listen(),
+            input_ended: false,
+            leaving: false,
+            stream,
+            worker,
+        }
+    }
+
+    /// Serves the client to the end.
+    pub(crate) async fn run(&mut self) {
+        tracing::debug!(session = self.id, peer = %self.peer, "connected");
+        let ending = self.serve().await;
+        tracing::debug!(session = self.id, ?ending, "ended");
+        // What still runs is taken back before the control connection closes.
+        self.transfer = None;
+        self.file_job = None;
+        self.lease = None;
+    }
+
+    async fn serve(&mut self) -> Ending {
+        loop {
+            if let Err(ending) = self.do_what_is_asked().await {
+                return ending;
+            }
+            if self.is_through() {
+                return Ending::Lost;
+            }
+            if self.leaving && self.is_at_rest() {
+                self.leaving = false;
+                self.session.handle_deadline(Deadline::Shutdown);
+                continue;
+            }
+            let outcome = match self.next_event().await {
+                Event::Input(length) => {
+                    self.on_input(length);
+                    Ok(())
+                }
+                Event::InputEnded => self.on_input_ended(),
+                Event::Failed => Err(Ending::Lost),
+                Event::Transfer(step) => {
+                    self.on_transfer_step(step);
+                    Ok(())
+                }
+                Event::File(request, answer) => {
+                    self.file_job = None;
+                    if self.session.is_logged_in() {
+                        self.idle.touch(Instant::now());
+                    }
+                    self.session.handle_file_answer(request, answer);
+                    Ok(())
+                }
+                Event::Login(outcome) => {
+                    self.login_job = None;
+                    self.on_login(outcome);
+                    Ok(())
+                }
+                Event::Expired => {
+                    self.on_expired();
+                    Ok(())
+                }
+                Event::Farewell => {
+                    self.leaving = true;
+                    Ok(())
+                }
+            };
+            if let Err(ending) = outcome {
+                return ending;
+            }
+        }
+    }
+
+    /// Waits for what happens first.
+    async fn next_event(&mut self) -> Event {
+        if !self.unread.is_empty() && self.session.wants_input() {
+            return Event::Input(0);
+        }
+        // A transfer has a stall deadline of its own, and a checksum of a large file takes as long as it takes.
+        let is_working = self.transfer.is_some() || self.file_job.is_some();
+        poll_fn(|context| self.poll_event(context, is_working)).await
+    }
+
+    fn poll_event(&mut self, context: &mut Context<'_>, is_working: bool) -> Poll<Event> {
+        if let Some(transfer) = &mut self.transfer
+            && let Poll::Ready(step) = transfer.poll_step(context)
+        {
+            return Poll::Ready(Event::Transfer(step));
+        }
+        if let Some(job) = &mut self.file_job
+            && let Poll::Ready((request, answer)) = job.answer.as_mut().poll(context)
+        {
+            return Poll::Ready(Event::File(request, answer));
+        }
+        if let Some(job) = &mut self.login_job
+            && let Poll::Ready(outcome) = job.as_mut().poll(context)
+        {
+            return Poll::Ready(Event::Login(outcome));
+        }
+        // Before the input, or a client that never pauses would never be late.
+        if !is_working && self.idle.poll_expired(context).is_ready() {
+            return Poll::Ready(Event::Expired);
+        }
+        // A session that wants no input still has to notice that its client is gone, which a read would tell; its
+        // deadlines bound that.
+        if self.unread.is_empty() && self.session.wants_input() && !self.input_ended {
+            let received = RECEIVED.with_borrow_mut(|buffer| self.stream.poll_receive(context, buffer));
+            match received {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Event::InputEnded),
+                Poll::Ready(Err(_)) => return Poll::Ready(Event::Failed),
+                Poll::Ready(Ok(length)) => return Poll::Ready(Event::Input(length)),
+                Poll::Pending => {}
+            }
+        }
+        if self.farewell.poll(context).is_ready() {
+            return Poll::Ready(Event::Farewell);
+        }
+        Poll::Pending
+    }
+
+    /// Bytes came, or those that were put aside are wanted now.
+    fn on_input(&mut self, length: usize) {
+        if self.unread.is_empty() {
+            RECEIVED.with_borrow(|buffer| self.split(&buffer[..length]));
+        } else {
+            let unread = std::mem::take(&mut self.unread);
+            self.split(&unread);
+        }
+    }
+
+    /// The client says no more. What it said before is answered, but for what may take long: a transfer that it does not
+    /// wait for with a QUIT is given up, and so is a checksum, for this is how a client that was killed looks.
+    fn on_input_ended(&mut self) -> Result<(), Ending> {
+        if self.transfer.is_some() && !self.session.said_goodbye() {
+            return Err(Ending::Lost);
+        }
+        if let Some(job) = &self.file_job {
+            job.cancel.cancel();
+        }
+        self.input_ended = true;
+        Ok(())
+    }
+
+    /// Whether nothing is under way.
+    fn is_at_rest(&self) -> bool {
+        self.transfer.is_none() && self.file_job.is_none() && self.login_job.is_none()
+    }
+
+    /// Whether the client says no more and everything that it said is answered.
+    fn is_through(&self) -> bool {
+        self.input_ended && self.is_at_rest() && self.unread.is_empty()
+    }
+
+    /// Hands lines to the session as long as it wants them.
+    fn split(&mut self, bytes: &[u8]) {
+        if let Some(transfer) = &self.transfer {
+            self.session.handle_transfer_progress(transfer.bytes_moved());
+        }
+        let mut rest = bytes;
+        while self.session.wants_input() {
+            let frame = self.splitter.next(&mut rest);
+            // A command is a sign of life; bytes that make none are not, and neither is anything before the login.
+            if frame.is_some() && self.session.is_logged_in() {
+                self.idle.touch(Instant::now());
+            }
+            match frame {
+                Some(Frame::Line(line)) => {
+                    tracing::debug!(session = self.id, line = %loggable(line), "command");
+                    self.session.handle_line(line);
+                }
+                Some(Frame::TooLong) => self.session.handle_line_too_long(),
+                None => return,
+            }
+        }
+        self.unread = rest.to_vec();
+    }
+
+    fn on_expired(&mut self) {
+        let deadline = if self.session.is_logged_in() { Deadline::Idle } else { Deadline::Login };
+        self.session.handle_deadline(deadline);
+    }
+
+    /// Does what the session asks for, until it asks for nothing more, and sends its replies.
+    async fn do_what_is_asked(&mut self) -> Result<(), Ending> {
+        let mut replies = REPLIES.take();
+        replies.clear();
+        let mut ending = None;
+        while let Some(action) = self.session.poll_action() {
+            match action {
+                Action::Reply(reply) => {
+                    tracing::debug!(session = self.id, code = reply.code().number(), "reply");
+                    reply.encode(&mut replies);
+                }
+                Action::Authenticate { user, password } => self.authenticate(&user, &password),
+                Action::LeasePassive(kind) => self.lease_passive(kind),
+                Action::ReturnPassive => self.lease = None,
+                Action::PermitForeignAddress(address) => self.permit_foreign_address(address),
+                Action::Transfer(transfer) => self.begin_transfer(*transfer),
+                Action::Abort => self.abort(),
+                Action::File(request) => self.begin_file_request(*request),
+                Action::Logout => {
+                    self.account = None;
+                    self.root = Arc::clone(self.worker.service.logins.default_root());
+                    self.idle.set_duration(self.worker.service.deadlines.login);
+                    self.idle.touch(Instant::now());
+                }
+                Action::Close => ending = Some(Ending::Said),
+            }
+        }
+        let sent = self.send(&replies).await;
+        REPLIES.set(replies);
+        sent.map_err(|_| Ending::Lost)?;
+        ending.map_or(Ok(()), Err)
+    }
+
+    /// Sends replies; a client that takes none for too long is lost.
+    async fn send(&self, replies: &[u8]) -> io::Result<()> {
+        if replies.is_empty() {
+            return Ok(());
+        }
+        let sent = match self.stream.try_send(replies) {
+            Ok(sent) => sent,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(error),
+        };
+        if sent == replies.len() {
+            return Ok(());
+        }
+        let deadline = Instant::now() + self.worker.service.deadlines.stall;
+        timeout_at(deadline, self.stream.send_all(&replies[sent..]))
+            .await
+            .map_err(|_| io::ErrorKind::TimedOut)?
+    }
+
+    fn authenticate(&mut self, user: &[u8], password: &Secret) {
+        tracing::debug!(session = self.id, user = %loggable(user), "login");
+        match self.worker.service.logins.begin(user, password, self.peer.ip()) {
+            Login::Decided(outcome) => self.on_login(outcome),
+            Login::Later(job) => self.login_job = Some(job),
+        }
+    }
+
+    fn on_login(&mut self, outcome: LoginOutcome) {
+        let verdict = match outcome {
+            LoginOutcome::Accepted(Admitted { session, root }) => {
+                let rights = session.account().rights;
+                self.account = Some(session);
+                self.root = root;
+                self.places.0.on_login();
+                self.idle.set_duration(self.worker.service.deadlines.idle);
+                self.idle.touch(Instant::now());
+                LoginVerdict::Accepted(rights)
+            }
+            LoginOutcome::Refused => LoginVerdict::Refused,
+            LoginOutcome::TooManySessions => LoginVerdict::TooManySessions,
+            LoginOutcome::Unavailable => LoginVerdict::Unavailable,
+        };
+        self.log_login(verdict);
+        self.session.handle_login(verdict);
+    }
+
+    fn log_login(&self, verdict: LoginVerdict) {
+        let (session, peer) = (self.id, self.peer.ip());
+        let user = self.session.user_asked().map(|user| tracing::field::display(loggable(user)));
+        let is_anonymous = self.account.as_ref().is_some_and(AccountSession::is_anonymous);
+        match verdict {
+            // Every transfer names its peer; that somebody came in without an account says no more.
+            LoginVerdict::Accepted(_) if is_anonymous => tracing::debug!(session, %peer, user, "logged in"),
+            LoginVerdict::Accepted(_) => tracing::info!(session, %peer, user, "logged in"),
+            _ => tracing::warn!(session, %peer, user, ?verdict, "login refused"),
+        }
+    }
+
+    fn lease_passive(&mut self, kind: PassiveKind) {
+        let client = self.peer.ip();
+        let key = self.worker.service.peers.lease_key(client, self.stream.peer().ip(), self.may_fxp());
+        let leased = match self.lease.take() {
+            Some(old) => old.replace(key),
+            None => self.worker.passive.lease(key),
+        };
+        let address = match leased {
+            Ok(lease) => {
+                let port = lease.port();
+                self.lease = Some(lease);
+                self.advertised(kind, client, port).ok_or(replies::INTERNAL)
+            }
+            Err(refused) => {
+                tracing::warn!(session = self.id, peer = %client, %refused, "no passive port");
+                Err(replies::NO_PASSIVE_PORT)
+            }
+        };
+        self.session.handle_passive(kind, address);
+    }
+
+    /// What the client is told of a passive port.
+    fn advertised(&mut self, kind: PassiveKind, client: IpAddr, port: u16) -> Option<SocketAddr> {
+        let advertiser = &self.settings.advertiser;
+        match kind {
+            PassiveKind::Pasv => self.local().map(|local| advertiser.advertised(client, local.ip(), port)),
+            // EPSV tells the port alone, so the address need not be asked for.
+            PassiveKind::Epsv => Some(SocketAddr::new(client, advertiser.advertised_port(port))),
+        }
+    }
+
+    /// The address that the client reached.
+    fn local(&mut self) -> Option<SocketAddr> {
+        if self.local.is_none() {
+            self.local = self.stream.local().ok();
+        }
+        self.local
+    }
+
+    fn may_fxp(&self) -> bool {
+        self.session.user().is_some_and(|user| self.worker.service.peers.fxp.permits_user(user))
+    }
+
+    fn permit_foreign_address(&mut self, address: SocketAddr) {
+        let permitted = self.may_fxp() && self.worker.service.peers.fxp.permits_address(address.ip());
+        if !permitted {
+            tracing::warn!(session = self.id, peer = %self.peer.ip(), asked = %address, "refused to connect to a foreign address");
+        }
+        self.session.handle_foreign_address(address, permitted);
+    }
+
+    fn begin_transfer(&mut self, transfer: Transfer) {
+        let step = Running::open(&self.root, transfer, SessionLabel { id: self.id, peer: self.peer.ip() });
+        self.take_step(step);
+    }
+
+    fn on_transfer_step(&mut self, step: Step) {
+        // Bytes moved are a sign of life of the session.
+        self.idle.touch(Instant::now());
+        self.transfer = None;
+        self.take_step(step);
+    }
+
+    /// Goes on with the transfer, from one step to the next.
+    fn take_step(&mut self, step: Step) {
+        match step {
+            Step::Wait(running) => self.transfer = Some(running),
+            Step::Opened(opened, description) => {
+                self.session.handle_transfer_opened(&description);
+                let connector = self.connector(opened.setup());
+                let options = self.transfer_options(opened.direction());
+                self.transfer = Some(opened.begin(connector, options));
+            }
+            Step::Received(received) => self.transfer = Some(received.settle()),
+            Step::Settled(received) => {
+                // An upload takes its name only if the client is still there and has not said ABOR.
+                if self.client_stands_by() {
+                    self.transfer = Some(received.publish(self.worker.service.sync));
+                } else {
+                    drop(received);
+                    self.session.handle_transfer_ended(TransferEnd::Aborted);
+                }
+            }
+            Step::Ended(end) => self.session.handle_transfer_ended(end),
+        }
+    }
+
+    /// Whether an upload whose data connection ended cleanly was meant to end there.
+    fn client_stands_by(&mut self) -> bool {
+        self.look_for_abort();
+        !self.session.abort_asked() && (self.session.said_goodbye() || !self.stream.peer_closed())
+    }
+
+    /// Reads what the client has sent by now, without waiting.
+    fn look_for_abort(&mut self) {
+        while self.unread.is_empty() && self.session.wants_input() && !self.input_ended {
+            let received = RECEIVED.with_borrow_mut(|buffer| self.stream.try_receive(buffer));
+            match received {
+                Ok(0) | Err(_) => return,
+                Ok(length) => RECEIVED.with_borrow(|buffer| self.split(&buffer[..length])),
+            }
+        }
+    }
+
+    fn connector(&mut self, setup: DataSetup) -> DataConnector {
+        let deadline = Instant::now() + self.worker.service.deadlines.data;
+        match setup {
+            DataSetup::Passive => DataConnector::passive(self.lease.take(), deadline),
+            DataSetup::Active(peer) => {
+                // What a proxy says that the client reached is not an address of this machine.
+                let local = self.stream.local().ok();
+                DataConnector::active(peer, local, &self.worker.service.active, deadline)
+            }
+        }
+    }
+
+    fn transfer_options(&self, direction: Direction) -> TransferOptions {
+        let service = self.worker.service;
+        let account = self.account.as_ref().map(|session| service.logins.rates(session.account()));
+        let limits = match account {
+            Some(account) => rates::limits(&self.rates, account, &service.total_rates, direction),
+            None => Limits::none(),
+        };
+        TransferOptions {
+            route: service.route,
+            cache_policy: service.cache_policy,
+            stall_timeout: Some(service.deadlines.stall),
+            limits,
+            ..TransferOptions::default()
+        }
+    }
+
+    /// Takes back what runs. An upload that is being published has ended already, and is told so.
+    fn abort(&mut self) {
+        if let Some(job) = &self.file_job {
+            job.cancel.cancel();
+        }
+        if self.transfer.as_ref().is_some_and(Running::can_be_aborted) {
+            self.transfer = None;
+            self.session.handle_transfer_ended(TransferEnd::Aborted);
+        }
+    }
+
+    fn begin_file_request(&mut self, request: FileRequest) {
+        if let Some(answer) = files::answer_cached(&self.root, &request) {
+            return self.session.handle_file_answer(request, answer);
+        }
+        let cancel = Cancel::default();
+        let answer = Box::pin(files::answer(Arc::clone(&self.root), request, cancel.clone()));
+        self.file_job = Some(FileJob { answer, cancel });
+    }
+}
+
+/// A line or name of a client's as a log shows it: escaped, and without the password.
+fn loggable(bytes: &[u8]) -> impl std::fmt::Display + '_ {
+    let is_password = bytes.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"PASS"));
+    if is_password { b"PASS ...".escape_ascii() } else { bytes.escape_ascii() }
+}

@@ -1,0 +1,100 @@
+//! How a data connection comes about: accepted on a passive port, or made to the client.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use nix::errno::Errno;
+use protocol::reply::Reply;
+use runtime::{ConnectOptions, Stream, connect, timeout_at};
+
+use crate::passive::PassiveLease;
+use crate::replies;
+use crate::worker::ActiveSettings;
+
+/// A data connection that is to come, and how long it may take.
+pub(crate) struct DataConnector {
+    way: Way,
+    deadline: Instant,
+}
+
+enum Way {
+    /// The client connects to this port; `None` where the lease is gone.
+    Passive(Option<PassiveLease>),
+    /// The server connects, from the address that the client's control connection goes to.
+    Active { peer: SocketAddr, control: Option<SocketAddr>, settings: &'static ActiveSettings },
+}
+
+impl DataConnector {
+    pub(crate) fn passive(lease: Option<PassiveLease>, deadline: Instant) -> Self {
+        Self { way: Way::Passive(lease), deadline }
+    }
+
+    pub(crate) fn active(
+        peer: SocketAddr,
+        control: Option<SocketAddr>,
+        settings: &'static ActiveSettings,
+        deadline: Instant,
+    ) -> Self {
+        Self { way: Way::Active { peer, control, settings }, deadline }
+    }
+
+    /// Waits for the connection; `Err` is the reply that says why there is none.
+    pub(crate) async fn connect(self) -> Result<Stream, Reply> {
+        match self.way {
+            Way::Passive(None) => Err(replies::DATA_SETUP_LOST),
+            Way::Passive(Some(lease)) => match timeout_at(self.deadline, lease.arrived()).await {
+                Ok(connection) => connection.into_stream().map_err(|error| replies::connect(&error)),
+                Err(runtime::Elapsed) => Err(replies::NO_DATA_CONNECTION),
+            },
+            Way::Active { peer, control, settings } => {
+                match timeout_at(self.deadline, connect_back(peer, control, settings)).await {
+                    Ok(connected) => connected.map_err(|error| replies::connect(&error)),
+                    Err(runtime::Elapsed) => Err(replies::DATA_CONNECT_DEADLINE),
+                }
+            }
+        }
+    }
+}
+
+/// Connects to a client from the port below the control port, as RFC 959 section 3.2 has it, where this process may use
+/// it and no older connection to the same place stands in the way; from a port of the kernel's choice otherwise.
+async fn connect_back(
+    peer: SocketAddr,
+    control: Option<SocketAddr>,
+    settings: &ActiveSettings,
+) -> io::Result<Stream> {
+    // The same family as the peer's: a listener of both has clients of IPv4 mapped into IPv6.
+    let local =
+        control.map(|control| control.ip().to_canonical()).filter(|ip| ip.is_ipv4() == peer.is_ipv4());
+    let port_below = control.map_or(0, |control| control.port().saturating_sub(1));
+    if let Some(ip) = local
+        && settings.from_port_below
+        && port_below != 0
+    {
+        let from = SocketAddr::new(ip, port_below);
+        match connect(peer, ConnectOptions { local: Some(from), reuse_address: true }).await {
+            Err(error) if wants_another_port(&error) => tell_once(settings, from, &error),
+            outcome => return outcome,
+        }
+    }
+    let from_any_port = local.map(|ip| SocketAddr::new(ip, 0));
+    connect(peer, ConnectOptions { local: from_any_port, reuse_address: false }).await
+}
+
+/// The port may not be bound (`EACCES`), somebody listens on it (`EADDRINUSE`), or the pair of addresses is that of a
+/// connection that ended a moment ago and waits in TIME_WAIT (`EADDRNOTAVAIL`).
+fn wants_another_port(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(Errno::EACCES | Errno::EADDRINUSE | Errno::EADDRNOTAVAIL)
+    )
+}
+
+fn tell_once(settings: &ActiveSettings, from: SocketAddr, error: &io::Error) {
+    let is_lasting = error.raw_os_error() != Some(Errno::EADDRNOTAVAIL as i32);
+    if is_lasting && !settings.refusal_told.swap(true, Ordering::Relaxed) {
+        tracing::warn!(%from, %error, "active data connections come from ports of the kernel's choice");
+    }
+}

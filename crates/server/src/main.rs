@@ -1,0 +1,118 @@
+//! `ringftpd`: an FTP server for Linux that moves files as fast as the kernel can.
+//!
+//! The way of a command: [`control`] receives bytes, the `protocol` crate makes lines and commands of them and decides what
+//! they mean, [`control`] does what the session asks, and its replies go back. The way of data: [`passive`] or [`data`] gives a
+//! connection, [`transfers`] takes it through its steps, the `transfer` crate moves the bytes.
+#![forbid(unsafe_code)]
+
+mod admission;
+mod advertise;
+mod bind;
+mod cli;
+mod control;
+mod data;
+mod descriptors;
+mod digest;
+mod farewell;
+mod files;
+mod logging;
+mod logins;
+mod passive;
+mod peers;
+mod privileges;
+mod proxy_protocol;
+mod rates;
+mod replies;
+mod serve;
+mod transfers;
+mod worker;
+
+use std::fmt;
+use std::io::{self, IsTerminal as _, Read as _};
+use std::process::ExitCode;
+
+use clap::Parser;
+use config::{Config, Sources, Warning};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The longest password in bytes: longer ones do not fit in a command line of FTP.
+const PASSWORD_BYTES_MAX: u64 = 4096;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().command {
+        cli::Command::Serve(options) => with_config(&options.into_sources(), serve),
+        cli::Command::CheckConfig(options) => with_config(&options.into_sources(), check),
+        cli::Command::Doctor(options) => match options.target() {
+            Some(Ok(target)) => tell(&doctor::examine_server(&target)),
+            Some(Err(error)) => fail(&error),
+            None => with_config(&options.into_sources(), |config, _| tell(&doctor::examine_config(config))),
+        },
+        cli::Command::Tunnel(options) => match tunnel::run(&options.into_options()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        },
+        cli::Command::HashPassword => hash_password(),
+    }
+}
+
+fn with_config(sources: &Sources, command: fn(&Config, &[Warning]) -> ExitCode) -> ExitCode {
+    match Config::load(sources) {
+        Ok((config, warnings)) => command(&config, &warnings),
+        Err(errors) => fail(&errors),
+    }
+}
+
+fn serve(config: &Config, warnings: &[Warning]) -> ExitCode {
+    let log = match logging::start(&config.log) {
+        Ok(log) => log,
+        Err(error) => return fail(&format_args!("cannot start the log: {error}")),
+    };
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let outcome = serve::serve(config);
+    // What is logged by now is written before the last word.
+    drop(log);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format_args!("{error:#}")),
+    }
+}
+
+fn check(config: &Config, warnings: &[Warning]) -> ExitCode {
+    for warning in warnings {
+        eprintln!("ringftpd: warning: {warning}");
+    }
+    print!("{}", config.to_toml());
+    ExitCode::SUCCESS
+}
+
+fn tell(report: &doctor::Report) -> ExitCode {
+    println!("{report}");
+    ExitCode::from(report.exit_code())
+}
+
+fn hash_password() -> ExitCode {
+    let password = if io::stdin().is_terminal() {
+        rpassword::prompt_password("Password: ")
+    } else {
+        io::read_to_string(io::stdin().take(PASSWORD_BYTES_MAX))
+    };
+    let hash = password.map_err(anyhow::Error::from).and_then(|password| {
+        Ok(accounts::hash_password(password.trim_end_matches(['\r', '\n']).as_bytes())?)
+    });
+    match hash {
+        Ok(hash) => {
+            println!("{hash}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(reason: &impl fmt::Display) -> ExitCode {
+    eprintln!("ringftpd: {reason}");
+    ExitCode::FAILURE
+}

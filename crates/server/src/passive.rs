@@ -1,0 +1,190 @@
+//! Passive data connections of one worker: leases of ports, and the way of an accepted connection to its session.
+//!
+//! The ports are bound and listening from the start. A session leases the pair of a port and its client's address; the
+//! worker whose slice the port is in accepts the connection, and where the session lives on another worker hands it
+//! over there.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use passive_ports::{Arrival, ClientAddress, Delivery, Lease, LeaseId, Refused, ShardHandle};
+use runtime::{Accepted, Listener, Receiver, Sender, sleep_until};
+use slab::Slab;
+
+use crate::peers::DataPeers;
+
+/// How long a listener rests when the process has no descriptor left to accept with.
+const REST_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
+
+/// A connection that one worker accepted for a session of another.
+#[derive(Debug)]
+pub(crate) struct HandedOver {
+    connection: Accepted,
+    holder: Holder,
+    lease: LeaseId,
+}
+
+/// How a worker's sessions are called in its shard.
+pub(crate) type Holder = u32;
+
+/// One worker's passive ports.
+pub(crate) struct PassivePorts {
+    shard: ShardHandle<Holder>,
+    peers: &'static DataPeers,
+    awaited: RefCell<Slab<Rc<Awaited>>>,
+    /// The mailboxes of all workers, by number.
+    mailboxes: Vec<Sender<HandedOver>>,
+}
+
+/// Where the connection for one lease is put.
+#[derive(Debug)]
+struct Awaited {
+    lease: Cell<LeaseId>,
+    connection: RefCell<Option<Accepted>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// A session's hold on a passive port. Dropped, it gives the port back.
+pub(crate) struct PassiveLease {
+    ports: Rc<PassivePorts>,
+    holder: Holder,
+    lease: Option<Lease>,
+    awaited: Rc<Awaited>,
+}
+
+impl PassivePorts {
+    pub(crate) fn new(
+        shard: ShardHandle<Holder>,
+        peers: &'static DataPeers,
+        mailboxes: Vec<Sender<HandedOver>>,
+    ) -> Rc<Self> {
+        Rc::new(Self { shard, peers, awaited: RefCell::default(), mailboxes })
+    }
+
+    /// Leases a port for the next connection of a client. No system call is made.
+    pub(crate) fn lease(self: &Rc<Self>, client: ClientAddress) -> Result<PassiveLease, Refused> {
+        let mut slots = self.awaited.borrow_mut();
+        let entry = slots.vacant_entry();
+        // Sessions are bounded by descriptors, and so far below 2^32.
+        let holder = Holder::try_from(entry.key()).unwrap_or(Holder::MAX);
+        let lease = self.shard.lease(client, holder, Instant::now())?;
+        let awaited = Rc::new(Awaited {
+            lease: Cell::new(lease.id()),
+            connection: RefCell::default(),
+            waker: RefCell::default(),
+        });
+        entry.insert(Rc::clone(&awaited));
+        Ok(PassiveLease { ports: Rc::clone(self), holder, lease: Some(lease), awaited })
+    }
+
+    /// Accepts on one port for ever.
+    pub(crate) async fn accept_on(self: Rc<Self>, listener: Listener) {
+        let port = listener.local().port();
+        loop {
+            match listener.accept().await {
+                Ok((connection, peer)) => self.on_connection(connection, port, peer),
+                Err(error) => {
+                    tracing::warn!(port, %error, "a passive data connection could not be accepted");
+                    sleep_until(Instant::now() + REST_WITHOUT_DESCRIPTORS).await;
+                }
+            }
+        }
+    }
+
+    fn on_connection(&self, connection: Accepted, port: u16, peer: SocketAddr) {
+        let keys = self.peers.arrival_keys(peer.ip());
+        match self.shard.arrive_as_any(port, keys.as_ref(), Instant::now()) {
+            Arrival::ForHolder(Delivery { worker, holder, lease, .. }) => {
+                let handed_over = HandedOver { connection, holder, lease };
+                if worker == self.shard.worker() {
+                    self.deliver(handed_over);
+                } else if self.mailboxes[worker].try_send(handed_over).is_err() {
+                    tracing::warn!(port, %peer, worker, "a data connection was closed: its worker does not keep up");
+                }
+            }
+            Arrival::Stranger => {
+                tracing::info!(port, peer = %peer.ip(), "a data connection was closed: nobody awaits that address there");
+            }
+        }
+    }
+
+    /// Takes what other workers accepted for sessions of this one.
+    pub(crate) async fn take_handovers(self: Rc<Self>, mut inbox: Receiver<HandedOver>) {
+        while let Some(handed_over) = inbox.recv().await {
+            self.deliver(handed_over);
+        }
+    }
+
+    fn deliver(&self, HandedOver { connection, holder, lease }: HandedOver) {
+        let slots = self.awaited.borrow();
+        // A session that has another lease by now, or is gone, does not want it: dropping closes it.
+        if let Some(awaited) = slots.get(holder as usize)
+            && awaited.lease.get() == lease
+        {
+            *awaited.connection.borrow_mut() = Some(connection);
+            if let Some(waker) = awaited.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Clears away leases whose time is over, for ever.
+    pub(crate) async fn expire_leases(self: Rc<Self>) {
+        /// Leases expire to the second; a lease made meanwhile is due no earlier than that.
+        const LATENESS: Duration = Duration::from_secs(1);
+        loop {
+            sleep_until(Instant::now() + LATENESS).await;
+            if self.shard.next_expiry().is_some_and(|due| due <= Instant::now()) {
+                self.shard.expire(Instant::now());
+            }
+        }
+    }
+}
+
+impl PassiveLease {
+    /// The port to tell the client.
+    pub(crate) fn port(&self) -> u16 {
+        self.lease.as_ref().map_or(0, Lease::port)
+    }
+
+    /// Gives this port back and leases anew: the newest PASV of a session is the one that holds.
+    pub(crate) fn replace(mut self, client: ClientAddress) -> Result<Self, Refused> {
+        if self.lease.as_ref().is_none_or(|lease| lease.client() != client) {
+            let ports = Rc::clone(&self.ports);
+            drop(self);
+            return ports.lease(client);
+        }
+        let Some(old) = self.lease.take() else { return self.ports.lease(client) };
+        let lease = self.ports.shard.replace(old, self.holder, Instant::now())?;
+        self.awaited.lease.set(lease.id());
+        // A connection to the old port was meant for the old command.
+        self.awaited.connection.take();
+        self.lease = Some(lease);
+        Ok(self)
+    }
+
+    /// Waits for the client's connection. Dropping the future loses nothing.
+    pub(crate) async fn arrived(&self) -> Accepted {
+        poll_fn(|context| match self.awaited.connection.borrow_mut().take() {
+            Some(connection) => Poll::Ready(connection),
+            None => {
+                self.awaited.waker.replace(Some(context.waker().clone()));
+                Poll::Pending
+            }
+        })
+        .await
+    }
+}
+
+impl Drop for PassiveLease {
+    fn drop(&mut self) {
+        self.ports.awaited.borrow_mut().try_remove(self.holder as usize);
+        if let Some(lease) = self.lease.take() {
+            self.ports.shard.give_back(lease, Instant::now());
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! `ringftpd serve`: from options to running workers, and to their end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use config::{Config, ProxyProtocol, RuntimeChoice, TransferRoute, UploadCache};
+use passive_ports::{Limits, ShardHandle};
+use protocol::session::SessionSettings;
+use runtime::{
+    Backend, BackendChoice, BoundListener, Shutdown, ShutdownSource, WorkerConfig, mailbox, spawn_worker,
+};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use storage::{Root, SyncPolicy};
+use transfer::{CachePolicy, Route, RoutePreference};
+
+use crate::admission::Admission;
+use crate::advertise::AddressBook;
+use crate::bind::{self, PassiveSockets};
+use crate::descriptors;
+use crate::logins::Logins;
+use crate::passive::Holder;
+use crate::peers::DataPeers;
+use crate::privileges;
+use crate::rates::Rates;
+use crate::worker::{self, ActiveSettings, Deadlines, ListenerSettings, Service, WorkerParts};
+
+/// How many connections one worker may have accepted for another before that one takes them.
+const HANDOVERS_MAX: usize = 4096;
+
+/// How long the start waits for leftovers of an earlier run to be cleared away; what is left then is cleared meanwhile.
+const SWEEP_WAIT: Duration = Duration::from_secs(2);
+
+/// Serves until a signal says to stop.
+pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
+    let signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen for signals")?;
+    let descriptors_max = descriptors::raise_limit().context("cannot raise the limit of file descriptors")?;
+    let backend = choose_backend(config.runtime)?;
+    let cores = cores(config.workers)?;
+    let sockets = Sockets::bind(config, cores.len())?;
+    let addresses = sockets.addresses();
+    let ports = sockets.passive.ports.clone();
+    if let Some(user) = &config.user {
+        privileges::become_user(user)?;
+    }
+    // As the user that serves them, so that what it may not read is found out now.
+    let logins = Logins::open(config)?;
+    let sweep = Sweep::start(Logins::upload_roots(config, &logins))?;
+
+    let descriptors_open = descriptors::count_open().context("cannot count file descriptors")?;
+    let service: &'static Service = Box::leak(Box::new(Service {
+        logins,
+        settings: Arc::new(session_settings(config)),
+        listeners: listeners(config, &addresses)?,
+        peers: DataPeers::from(config),
+        active: ActiveSettings::new(config.active.source_port),
+        sync: sync_policy(config.transfer.sync),
+        route: route(config.transfer.route),
+        cache_policy: cache_policy(config.transfer.upload_cache),
+        limits: config.limits.clone(),
+        total_rates: Rates::new(
+            config.limits.download_rate_total,
+            config.limits.upload_rate_total,
+            config.limits.burst,
+        ),
+        deadlines: Deadlines {
+            login: config.deadlines.login_s.duration(),
+            idle: config.deadlines.idle_s.duration(),
+            data: config.deadlines.data_s.duration(),
+            stall: config.deadlines.stall_s.duration(),
+            drain: config.deadlines.drain_s.duration(),
+            drain_delay: config.deadlines.drain_delay_s.duration(),
+        },
+        admission: Admission::new(&config.limits, descriptors_max, descriptors_open),
+        sessions_started: AtomicU64::new(0),
+    }));
+    let shutdown = ShutdownSource::new();
+    let running = start_workers(service, sockets, &cores, backend, &shutdown.subscribe())?;
+    announce(config, &addresses, &ports, &cores, backend, service);
+
+    wait_until_told(signals, running, &shutdown)?;
+    sweep.stop();
+    Ok(())
+}
+
+fn choose_backend(choice: RuntimeChoice) -> anyhow::Result<Backend> {
+    let (backend, refusal) = runtime::choose_backend(match choice {
+        RuntimeChoice::Auto => BackendChoice::Auto,
+        RuntimeChoice::IoUring => BackendChoice::IoUring,
+        RuntimeChoice::Epoll => BackendChoice::Epoll,
+    })?;
+    if let Some(refusal) = refusal {
+        tracing::warn!("io_uring cannot be used, so the workers run on epoll: {refusal}");
+    }
+    Ok(backend)
+}
+
+/// The core of each worker.
+fn cores(workers: Option<NonZeroUsize>) -> anyhow::Result<Vec<usize>> {
+    let allowed = runtime::allowed_cores().context("cannot tell which cores may be used")?;
+    let Some(workers) = workers else { return Ok(allowed) };
+    if workers.get() > allowed.len() {
+        tracing::warn!(workers, cores = allowed.len(), "more workers than cores: some share one");
+    }
+    Ok(allowed.iter().copied().cycle().take(workers.get()).collect())
+}
+
+fn session_settings(config: &Config) -> SessionSettings {
+    let defaults = SessionSettings::default();
+    SessionSettings {
+        banner: config.banner.clone().unwrap_or(defaults.banner),
+        active: config.active.enabled,
+        privileged_ports: config.active.privileged_ports,
+        ..defaults
+    }
+}
+
+fn sync_policy(policy: config::SyncPolicy) -> SyncPolicy {
+    match policy {
+        config::SyncPolicy::None => SyncPolicy::None,
+        config::SyncPolicy::Data => SyncPolicy::Data,
+        config::SyncPolicy::Full => SyncPolicy::Full,
+    }
+}
+
+fn route(route: TransferRoute) -> RoutePreference {
+    match route {
+        TransferRoute::Auto => RoutePreference::Planned,
+        TransferRoute::Sendfile => RoutePreference::Prefer(Route::Sendfile),
+        TransferRoute::Splice => RoutePreference::Prefer(Route::Splice),
+        TransferRoute::RingSplice => RoutePreference::Prefer(Route::RingSplice),
+        TransferRoute::Copy => RoutePreference::Prefer(Route::Copy),
+    }
+}
+
+fn cache_policy(policy: UploadCache) -> CachePolicy {
+    match policy {
+        UploadCache::Keep => CachePolicy::Keep,
+        UploadCache::DropBehind => CachePolicy::DropBehind,
+        UploadCache::Direct => CachePolicy::Direct,
+    }
+}
+
+/// What is particular to each listener.
+fn listeners(config: &Config, addresses: &[SocketAddr]) -> anyhow::Result<Vec<ListenerSettings>> {
+    let mut book = AddressBook::default();
+    let passive = &config.passive;
+    let settings = |(listener, address): (&config::Listener, &SocketAddr)| ListenerSettings {
+        address: *address,
+        advertiser: book.advertiser(&listener.advertise, &passive.advertise, passive.port_offset),
+        proxies: match listener.proxy_protocol {
+            ProxyProtocol::Off => None,
+            ProxyProtocol::Required => Some(listener.proxy_networks.clone()),
+        },
+    };
+    let listeners = config.listeners.iter().zip(addresses).map(settings).collect();
+    book.keep_fresh(passive.resolve_every_s.duration()).context("cannot start a thread")?;
+    Ok(listeners)
+}
+
+/// Every listening socket, before they go to their workers.
+struct Sockets {
+    /// For each address the sockets of all workers.
+    control: Vec<Vec<BoundListener>>,
+    passive: PassiveSockets,
+}
+
+impl Sockets {
+    fn bind(config: &Config, workers: usize) -> anyhow::Result<Self> {
+        let wanted = listen_addresses(config.listeners.iter().map(|listener| listener.address));
+        let control = wanted
+            .iter()
+            .map(|address| bind::bind_control(*address, &wanted, workers))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let passive = bind::bind_passive(config.passive.ports, &wanted)?;
+        Ok(Self { control, passive })
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.control.iter().filter_map(|listeners| listeners.first()).map(BoundListener::local).collect()
+    }
+}
+
+/// The addresses to listen on: without IPv6 on this machine, `[::]` means every IPv4 address.
+fn listen_addresses(listen: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let has_ipv6 = bind::has_ipv6();
+    let usable = |address: SocketAddr| {
+        if address.is_ipv6() && address.ip().is_unspecified() && !has_ipv6 {
+            tracing::warn!("this machine has no IPv6: listening on IPv4 alone");
+            SocketAddr::from(([0, 0, 0, 0], address.port()))
+        } else {
+            address
+        }
+    };
+    listen.map(usable).collect()
+}
+
+/// A worker's thread.
+type Running = thread::JoinHandle<io::Result<()>>;
+
+fn start_workers(
+    service: &'static Service,
+    sockets: Sockets,
+    cores: &[usize],
+    backend: Backend,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Vec<Running>> {
+    let limits = Limits {
+        leases_max: u32::try_from(service.admission.sessions_max()).unwrap_or(u32::MAX),
+        lease_lifetime: service.deadlines.data.max(Limits::default().lease_lifetime),
+        ..Limits::default()
+    };
+    let shards = passive_ports::shards::<Holder>(&sockets.passive.ports, cores.len(), limits)?;
+    let (mailboxes, inboxes): (Vec<_>, Vec<_>) = cores.iter().map(|_| mailbox(HANDOVERS_MAX)).unzip();
+    let mut control: Vec<_> = sockets.control.into_iter().map(Vec::into_iter).collect();
+    let mut passive = sockets.passive.listeners;
+    let mut running = Vec::with_capacity(cores.len());
+    for ((&core, shard), inbox) in cores.iter().zip(shards).zip(inboxes) {
+        let parts = WorkerParts {
+            service,
+            control: control.iter_mut().filter_map(Iterator::next).collect(),
+            passive: slice_of(&shard, &mut passive),
+            mailboxes: mailboxes.clone(),
+            shard,
+            inbox,
+            shutdown: shutdown.clone(),
+        };
+        let name = format!("worker-{}", parts.shard.worker());
+        let config = WorkerConfig { name, core, backend };
+        running.push(spawn_worker(config, move || worker::run(parts)).context("cannot start a worker")?);
+    }
+    Ok(running)
+}
+
+/// The listeners of a shard's own ports.
+fn slice_of(shard: &ShardHandle<Holder>, listeners: &mut Vec<BoundListener>) -> Vec<BoundListener> {
+    listeners.extract_if(.., |listener| shard.ports().contains(&listener.local().port())).collect()
+}
+
+/// Says where the server listens and how to try it.
+fn announce(
+    config: &Config,
+    addresses: &[SocketAddr],
+    ports: &[u16],
+    cores: &[usize],
+    backend: Backend,
+    service: &Service,
+) {
+    for address in addresses {
+        let host = match address.ip() {
+            ip if !ip.is_unspecified() => ip,
+            _ => [127, 0, 0, 1].into(),
+        };
+        tracing::info!(
+            directory = %config.directory.display(),
+            anonymous = %config.anonymous.access,
+            "listening on {address}; try: curl ftp://{}/",
+            SocketAddr::new(host, address.port()),
+        );
+    }
+    tracing::info!(
+        runtime = %backend,
+        workers = cores.len(),
+        ?cores,
+        passive_ports = %summary(ports),
+        sessions_max = service.admission.sessions_max(),
+        "ready"
+    );
+}
+
+/// Ports as runs, `50000-50003 50007`.
+fn summary(ports: &[u16]) -> String {
+    let mut sorted = ports.to_vec();
+    sorted.sort_unstable();
+    let runs = sorted.chunk_by(|one, next| one.checked_add(1) == Some(*next));
+    let texts: Vec<String> = runs
+        .map(|run| match run {
+            [first, .., last] => format!("{first}-{last}"),
+            run => run.iter().map(u16::to_string).collect(),
+        })
+        .collect();
+    texts.join(" ")
+}
+
+/// What ends the server.
+enum Told {
+    BySignal(i32),
+    ByWorker(usize, io::Result<()>),
+}
+
+/// Waits for a signal, or for a worker that ends by itself, which is a failure; then ends the others.
+fn wait_until_told(
+    mut signals: Signals,
+    running: Vec<Running>,
+    shutdown: &ShutdownSource,
+) -> anyhow::Result<()> {
+    let (tell, told) = mpsc::channel();
+    let watchers: Vec<_> = running
+        .into_iter()
+        .enumerate()
+        .map(|(number, worker)| {
+            let tell = tell.clone();
+            thread::spawn(move || {
+                let ended = worker.join().unwrap_or_else(|_| Err(io::Error::other("it panicked")));
+                // Nobody listens any more once the server has been told to end.
+                let _ = tell.send(Told::ByWorker(number, ended));
+            })
+        })
+        .collect();
+    let handle = signals.handle();
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            if tell.send(Told::BySignal(signal)).is_err() {
+                return;
+            }
+        }
+    });
+    let outcome = match told.recv() {
+        Ok(Told::BySignal(signal)) => {
+            tracing::info!("draining: received {}; a second signal ends at once", name_of(signal));
+            Ok(())
+        }
+        Ok(Told::ByWorker(number, ended)) => ended.with_context(|| format!("worker {number} ended")),
+        Err(mpsc::RecvError) => Ok(()),
+    };
+    shutdown.trigger();
+    let mut left = watchers.len() - usize::from(outcome.is_err());
+    while left > 0 {
+        match told.recv() {
+            Ok(Told::BySignal(signal)) => {
+                tracing::warn!("ending at once: received {}", name_of(signal));
+                break;
+            }
+            Ok(Told::ByWorker(..)) => left -= 1,
+            Err(mpsc::RecvError) => break,
+        }
+    }
+    handle.close();
+    outcome
+}
+
+fn name_of(signal: i32) -> &'static str {
+    signal_hook::low_level::signal_name(signal).unwrap_or("a signal")
+}
+
+/// Clears away what an earlier run that was killed left of its uploads.
+struct Sweep {
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Sweep {
+    fn start(roots: Vec<Arc<Root>>) -> anyhow::Result<Self> {
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let (done, wait) = mpsc::channel();
+        if roots.is_empty() {
+            return Ok(Self { cancelled });
+        }
+        let flag = Arc::clone(&cancelled);
+        thread::Builder::new()
+            .name(String::from("sweep"))
+            .spawn(move || {
+                for root in roots {
+                    sweep(&root, &flag);
+                }
+                // The start may have gone on already.
+                let _ = done.send(());
+            })
+            .context("cannot start a thread")?;
+        // Usually this is over at once, and nobody ever sees a leftover; a huge tree is swept while it is served.
+        let _ = wait.recv_timeout(SWEEP_WAIT);
+        Ok(Self { cancelled })
+    }
+
+    fn stop(self) {
+        self.cancelled.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+fn sweep(root: &Root, cancelled: &AtomicBool) {
+    match root.sweep_stale_uploads(cancelled) {
+        Ok(report) if report.removed > 0 => {
+            tracing::info!(removed = report.removed, "removed uploads that an earlier run left unfinished");
+        }
+        Ok(_) => {}
+        Err(error) => {
+            tracing::warn!(%error, "could not look for uploads that an earlier run left unfinished");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_told_as_runs() {
+        assert_eq!(summary(&[50003, 50001, 50000, 50007, 65535]), "50000-50001 50003 50007 65535");
+        assert_eq!(summary(&[1]), "1");
+    }
+}

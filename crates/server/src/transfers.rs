@@ -1,0 +1,383 @@
+//! A transfer, step by step: its file is opened, the data connection comes about, bytes move, an upload takes its name.
+//!
+//! Each step ends by handing the next one to the control connection, which decides whether it is taken: between the last
+//! byte of an upload and its name stands the question whether the client is still there.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use protocol::reply::Reply;
+use protocol::session::{DataSetup, ListRequest, Opened, Transfer, TransferEnd, TransferKind, TransferType};
+use runtime::{Stream, blocking, sleep_until};
+use storage::{Download, Listing, Root, StorageError, SyncPolicy, Upload};
+use transfer::{ChunksError, Direction, Progress, TransferError, TransferOptions};
+
+use crate::data::DataConnector;
+use crate::files::{list_options, upload_mode};
+use crate::replies;
+
+/// How much of a listing is made at a time, in bytes.
+const LISTING_CHUNK_BYTES: usize = 64 * 1024;
+
+/// How much later than its data connection the control connection of a dying client may end. An upload's 226 is late by as much.
+const DEATH_NOTICE: Duration = Duration::from_millis(5);
+
+/// Whose transfer it is, as the log calls it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SessionLabel {
+    pub(crate) id: u64,
+    pub(crate) peer: IpAddr,
+}
+
+/// What comes next.
+pub(crate) enum Step {
+    /// Something that takes its time.
+    Wait(Running),
+    /// The file is open; the client is told what.
+    Opened(Box<OpenTransfer>, Opened),
+    /// The data connection of an upload has ended.
+    Received(Box<ReceivedUpload>),
+    /// It ended, and since then the client had the time to show that it is gone.
+    Settled(Box<ReceivedUpload>),
+    /// It is over.
+    Ended(TransferEnd),
+}
+
+/// A step that is under way. Dropped, it is taken back: descriptors are closed, and an upload leaves nothing behind.
+pub(crate) struct Running {
+    future: Pin<Box<dyn Future<Output = Step>>>,
+    progress: Rc<Progress>,
+    can_be_aborted: bool,
+}
+
+/// A transfer whose file is open.
+pub(crate) struct OpenTransfer {
+    content: Content,
+    transfer: Transfer,
+    progress: Rc<Progress>,
+    session: SessionLabel,
+}
+
+enum Content {
+    Download(Download),
+    Upload(UnpublishedUpload),
+    Listing(FirstOfListing),
+}
+
+/// A listing and its beginning, which was made together with opening it.
+struct FirstOfListing {
+    listing: Listing,
+    chunk: Vec<u8>,
+    more: bool,
+}
+
+/// An upload all of whose bytes are there, and which has no name yet.
+pub(crate) struct ReceivedUpload {
+    upload: UnpublishedUpload,
+    transfer: Transfer,
+    progress: Rc<Progress>,
+    session: SessionLabel,
+}
+
+/// An upload on its way. Dropped, it is taken back on a thread that may wait: to free the blocks of a large file takes long.
+struct UnpublishedUpload(Option<Upload>);
+
+impl Running {
+    /// Opens the file of a transfer: at once where the kernel has it cached, else on another thread.
+    pub(crate) fn open(root: &Arc<Root>, transfer: Transfer, session: SessionLabel) -> Step {
+        let progress = Rc::new(Progress::new());
+        if let TransferKind::Download { path, restart } = &transfer.what {
+            match root.open_download_cached(path.as_bytes(), *restart) {
+                Ok(download) => return opened(Content::Download(download), transfer, progress, session),
+                Err(StorageError::WouldBlock) => {}
+                Err(error) => return refused(&transfer, error, session),
+            }
+        }
+        let root = Arc::clone(root);
+        let step_progress = Rc::clone(&progress);
+        let future = Box::pin(async move {
+            let opening = blocking(move || {
+                let content = open_content(&root, &transfer);
+                (transfer, content)
+            });
+            match opening.await {
+                Ok((transfer, Ok(content))) => opened(content, transfer, step_progress, session),
+                Ok((transfer, Err(error))) => refused(&transfer, error, session),
+                Err(error) => {
+                    tracing::error!(session = session.id, %error, "a file could not be opened");
+                    Step::Ended(TransferEnd::Refused(replies::INTERNAL))
+                }
+            }
+        });
+        Step::Wait(Self { future, progress, can_be_aborted: true })
+    }
+
+    pub(crate) fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
+        self.future.as_mut().poll(context)
+    }
+
+    /// Bytes moved so far.
+    pub(crate) fn bytes_moved(&self) -> u64 {
+        self.progress.bytes()
+    }
+
+    /// Whether it can be taken back. Publishing cannot: it is a matter of one system call, and what it made stays.
+    pub(crate) fn can_be_aborted(&self) -> bool {
+        self.can_be_aborted
+    }
+}
+
+impl OpenTransfer {
+    /// Which way the bytes go.
+    pub(crate) fn direction(&self) -> Direction {
+        match self.content {
+            Content::Upload(_) => Direction::Upload,
+            Content::Download(_) | Content::Listing(_) => Direction::Download,
+        }
+    }
+
+    pub(crate) fn setup(&self) -> DataSetup {
+        self.transfer.setup
+    }
+
+    /// Waits for the data connection, and moves the bytes.
+    pub(crate) fn begin(self: Box<Self>, connector: DataConnector, options: TransferOptions) -> Running {
+        let progress = Rc::clone(&self.progress);
+        Running { future: Box::pin(self.run(connector, options)), progress, can_be_aborted: true }
+    }
+
+    async fn run(self: Box<Self>, connector: DataConnector, options: TransferOptions) -> Step {
+        let began = Instant::now();
+        let stream = match connector.connect().await {
+            Ok(stream) => stream,
+            Err(reply) => {
+                tracing::info!(session = self.session.id, peer = %self.session.peer, code = reply.code().number(), "no data connection");
+                return Step::Ended(TransferEnd::Failed(reply));
+            }
+        };
+        let options =
+            TransferOptions { transfer_type: transfer_type(self.transfer.transfer_type), ..options };
+        let Self { content, transfer, progress, session } = *self;
+        let moved = match content {
+            Content::Upload(upload) => match receive(&stream, upload, options, &progress).await {
+                Ok(upload) => {
+                    stream.close().await;
+                    log_end(session, &transfer, &progress, began, "received");
+                    return Step::Received(Box::new(ReceivedUpload { upload, transfer, progress, session }));
+                }
+                Err(error) => Err(replies::transfer(&error)),
+            },
+            Content::Download(download) => {
+                let range = download.offset..download.size;
+                transfer::download(&download.file, range, &stream, options, &progress)
+                    .await
+                    .map_err(|error| replies::transfer(&error))
+            }
+            Content::Listing(listing) => send_listing(listing, &stream, options, &progress).await,
+        };
+        finish(moved, stream, session, &transfer, &progress, began).await
+    }
+}
+
+impl ReceivedUpload {
+    /// Waits for signs that the client is gone. The kernel of a client that is killed closes its connections in the
+    /// same moment, and the data connection, which is the younger one, first.
+    pub(crate) fn settle(self: Box<Self>) -> Running {
+        let progress = Rc::clone(&self.progress);
+        let settled_at = Instant::now() + DEATH_NOTICE;
+        let future = Box::pin(async move {
+            sleep_until(settled_at).await;
+            Step::Settled(self)
+        });
+        Running { future, progress, can_be_aborted: true }
+    }
+
+    /// Gives the upload its name, once as much of it is on the disk as `sync` asks.
+    pub(crate) fn publish(self: Box<Self>, sync: SyncPolicy) -> Running {
+        let Self { upload, transfer, progress, session } = *self;
+        let future = Box::pin(async move {
+            let end = match blocking(move || upload.publish(sync)).await {
+                Ok(Ok(())) => TransferEnd::Complete,
+                Ok(Err(error)) => TransferEnd::Failed(replies::storage(error)),
+                Err(error) => {
+                    tracing::error!(session = session.id, %error, "an upload could not be published");
+                    TransferEnd::Failed(replies::INTERNAL)
+                }
+            };
+            if let (TransferEnd::Failed(reply), TransferKind::Upload { path, .. }) = (&end, &transfer.what) {
+                tracing::warn!(session = session.id, %path, code = reply.code().number(), "upload not published");
+            }
+            Step::Ended(end)
+        });
+        Running { future, progress, can_be_aborted: false }
+    }
+}
+
+impl UnpublishedUpload {
+    fn publish(mut self, sync: SyncPolicy) -> Result<(), StorageError> {
+        let Some(mut upload) = self.0.take() else { return Ok(()) };
+        upload.sync(sync)?;
+        upload.publish().map(drop)
+    }
+}
+
+impl Drop for UnpublishedUpload {
+    fn drop(&mut self) {
+        if let Some(upload) = self.0.take() {
+            runtime::spawn(async move {
+                // Where no thread can be had, the upload is dropped here after all.
+                let _ = blocking(move || drop(upload)).await;
+            });
+        }
+    }
+}
+
+fn opened(content: Content, transfer: Transfer, progress: Rc<Progress>, session: SessionLabel) -> Step {
+    let description = match (&content, &transfer.what) {
+        (Content::Download(download), _) => Opened::Download { bytes: download.size - download.offset },
+        (
+            Content::Upload(UnpublishedUpload(Some(upload))),
+            TransferKind::Upload { mode: protocol::session::UploadMode::Unique, .. },
+        ) => Opened::Unique { name: upload.name().to_vec() },
+        (Content::Upload(_), _) => Opened::Upload,
+        (Content::Listing(_), _) => Opened::Listing,
+    };
+    Step::Opened(Box::new(OpenTransfer { content, transfer, progress, session }), description)
+}
+
+fn refused(transfer: &Transfer, error: StorageError, session: SessionLabel) -> Step {
+    tracing::debug!(session = session.id, what = ?transfer.what, %error, "transfer refused");
+    let is_machine_listing = matches!(
+        &transfer.what,
+        TransferKind::Listing(ListRequest { format: protocol::session::ListFormat::Machine(..), .. })
+    );
+    let reply = match error {
+        StorageError::NotADirectory if is_machine_listing => replies::NOT_A_DIRECTORY_FOR_MLSD,
+        error => replies::storage(error),
+    };
+    Step::Ended(TransferEnd::Refused(reply))
+}
+
+/// Opens what a transfer is about. Blocks.
+fn open_content(root: &Root, transfer: &Transfer) -> Result<Content, StorageError> {
+    match &transfer.what {
+        TransferKind::Download { path, restart } => {
+            root.open_download(path.as_bytes(), *restart).map(Content::Download)
+        }
+        TransferKind::Upload { path, mode, allocate_bytes } => {
+            let mut upload = root.open_upload(path.as_bytes(), upload_mode(*mode))?;
+            if *allocate_bytes > 0 {
+                upload.allocate(*allocate_bytes)?;
+            }
+            Ok(Content::Upload(UnpublishedUpload(Some(upload))))
+        }
+        TransferKind::Listing(request) => {
+            let mut listing = root.list(request.path.as_bytes(), list_options(request))?;
+            let mut chunk = Vec::new();
+            let more = listing.fill(&mut chunk, LISTING_CHUNK_BYTES)?;
+            Ok(Content::Listing(FirstOfListing { listing, chunk, more }))
+        }
+    }
+}
+
+async fn receive(
+    stream: &Stream,
+    upload: UnpublishedUpload,
+    options: TransferOptions,
+    progress: &Progress,
+) -> Result<UnpublishedUpload, TransferError> {
+    if let Some(open) = &upload.0 {
+        transfer::upload(stream, open.file(), open.offset(), options, progress).await?;
+    }
+    Ok(upload)
+}
+
+/// Sends a listing; while one chunk is on its way no other is made, so that memory stays bounded.
+async fn send_listing(
+    first: FirstOfListing,
+    stream: &Stream,
+    options: TransferOptions,
+    progress: &Progress,
+) -> Result<u64, Reply> {
+    let mut first_chunk = Some(first.chunk);
+    let mut rest = first.more.then_some(first.listing);
+    let next_chunk = async || {
+        if let Some(chunk) = first_chunk.take() {
+            return Ok(Some(chunk));
+        }
+        let Some(mut listing) = rest.take() else { return Ok(None) };
+        let filled = blocking(move || {
+            let mut chunk = Vec::with_capacity(LISTING_CHUNK_BYTES);
+            let more = listing.fill(&mut chunk, LISTING_CHUNK_BYTES)?;
+            Ok((chunk, more.then_some(listing)))
+        });
+        let (chunk, listing) = filled.await.map_err(|_| replies::INTERNAL)?.map_err(replies::storage)?;
+        rest = listing;
+        Ok(Some(chunk))
+    };
+    transfer::send_chunks(stream, next_chunk, options, progress).await.map_err(|error| match error {
+        ChunksError::Producer(reply) => reply,
+        ChunksError::Transfer(error) => replies::transfer(&error),
+    })
+}
+
+/// Closes the data connection and tells how it went. All bytes are handed over by then.
+async fn finish(
+    moved: Result<u64, Reply>,
+    stream: Stream,
+    session: SessionLabel,
+    transfer: &Transfer,
+    progress: &Progress,
+    began: Instant,
+) -> Step {
+    let end = match moved {
+        Ok(_) => {
+            log_end(session, transfer, progress, began, "sent");
+            TransferEnd::Complete
+        }
+        Err(reply) => {
+            tracing::info!(session = session.id, peer = %session.peer, what = what(transfer), bytes = progress.bytes(), code = reply.code().number(), "transfer failed");
+            TransferEnd::Failed(reply)
+        }
+    };
+    stream.close().await;
+    Step::Ended(end)
+}
+
+fn log_end(
+    session: SessionLabel,
+    transfer: &Transfer,
+    progress: &Progress,
+    began: Instant,
+    outcome: &'static str,
+) {
+    let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    match &transfer.what {
+        TransferKind::Download { path, .. } | TransferKind::Upload { path, .. } => {
+            tracing::info!(session = session.id, peer = %session.peer, %path, bytes = progress.bytes(), milliseconds, "{outcome}");
+        }
+        TransferKind::Listing(request) => {
+            tracing::debug!(session = session.id, path = %request.path, bytes = progress.bytes(), milliseconds, "listed");
+        }
+    }
+}
+
+fn what(transfer: &Transfer) -> &'static str {
+    match transfer.what {
+        TransferKind::Download { .. } => "download",
+        TransferKind::Upload { .. } => "upload",
+        TransferKind::Listing(_) => "listing",
+    }
+}
+
+fn transfer_type(transfer_type: TransferType) -> transfer::TransferType {
+    match transfer_type {
+        TransferType::Ascii => transfer::TransferType::Ascii,
+        TransferType::Image => transfer::TransferType::Image,
+    }
+}
