@@ -1,0 +1,118 @@
+//! Data connections: made to the server, or taken from it.
+
+use std::future::{Future as _, poll_fn};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use protocol::command::{Command, Eprt, Epsv, parse_extended_passive_reply, parse_passive_reply};
+use runtime::{ListenOptions, Listener, Stream};
+
+use super::connect;
+use super::control::{Control, excerpt};
+use crate::failure::{Cause, Failure};
+use crate::measure::Step;
+use crate::plan::DataMode;
+
+/// Where the data connection of the next transfer comes from.
+#[derive(Debug)]
+pub(crate) enum DataEnd {
+    /// This client connected.
+    Connected(Stream),
+    /// The server connects here.
+    Listening(DataListener),
+}
+
+/// A listener for one data connection of the server's.
+#[derive(Debug)]
+pub(crate) struct DataListener {
+    listener: Listener,
+    control: SocketAddr,
+}
+
+impl Control {
+    /// `EPSV`, or `PASV` where it has to be: the address that the server listens on.
+    ///
+    /// What host PASV names is passed over, as curl does: behind NAT it is often wrong.
+    pub(crate) async fn passive(&mut self) -> Result<SocketAddr, Failure> {
+        let began = self.slot.at(Step::Passive);
+        let port = if self.data == DataMode::Pasv {
+            self.send(&Command::Pasv).await?;
+            let parse =
+                |text: &[u8]| parse_passive_reply(text).map(|address| address.port()).ok_or(excerpt(text));
+            self.expect_text(&[227], parse).await?.1
+        } else {
+            self.send(&Command::Epsv(Epsv::SameFamily)).await?;
+            let parse = |text: &[u8]| parse_extended_passive_reply(text).ok_or(excerpt(text));
+            self.expect_text(&[229], parse).await?.1
+        };
+        let port = port.map_err(|text| self.slot.failed(Cause::NoPort(text)))?;
+        self.slot.done(Step::Passive, began);
+        Ok(SocketAddr::new(self.peer().ip(), port))
+    }
+
+    /// Connects to a passive port.
+    pub(crate) async fn connect_data(&mut self, address: SocketAddr) -> Result<Stream, Failure> {
+        let began = self.slot.at(Step::DataConnect);
+        let stream = connect(address, self.slot.source).await.map_err(|error| self.slot.failed(error))?;
+        self.slot.done(Step::DataConnect, began);
+        Ok(stream)
+    }
+
+    /// A passive port and a connection to it.
+    pub(crate) async fn open_data(&mut self) -> Result<DataEnd, Failure> {
+        let address = self.passive().await?;
+        self.connect_data(address).await.map(DataEnd::Connected)
+    }
+
+    /// Listens, and tells the server by `EPRT`, or `PORT` where it has to be.
+    pub(crate) async fn listen_data(&mut self) -> Result<DataListener, Failure> {
+        let ip: IpAddr = self.local_ip()?;
+        let options = ListenOptions { backlog: 4, ..ListenOptions::default() };
+        let listener =
+            Listener::bind(SocketAddr::new(ip, 0), options).map_err(|error| self.slot.failed(error))?;
+        let began = self.slot.at(Step::Active);
+        if self.data == DataMode::Pasv {
+            self.send(&Command::Port(listener.local())).await?;
+        } else {
+            self.send(&Command::Eprt(Eprt::Address(listener.local()))).await?;
+        }
+        self.expect(&[200]).await?;
+        self.slot.done(Step::Active, began);
+        Ok(DataListener { listener, control: self.peer() })
+    }
+}
+
+impl DataListener {
+    /// Takes the server's connection, and looks where it comes from.
+    pub(super) async fn accept(self, control: &mut Control) -> Result<Stream, Failure> {
+        // A refusal of the transfer comes by the control connection: both are waited for.
+        let slot = Rc::clone(&control.slot);
+        let mut reply =
+            pin!(control.reply(|reply| Cause::Reply { code: reply.code, text: excerpt(reply.text) }));
+        let accepted = poll_fn(|context| {
+            if let Poll::Ready(accepted) = self.listener.poll_accept(context) {
+                let stream = accepted.and_then(|(accepted, _)| accepted.into_stream());
+                return Poll::Ready(stream.map_err(|error| slot.failed(error)));
+            }
+            reply
+                .as_mut()
+                .poll(context)
+                .map(|reply| Err(reply.map_or_else(|failure| failure, |cause| slot.failed(cause))))
+        });
+        let stream = accepted.await?;
+        let peer = stream.peer();
+        if peer.ip() != self.control.ip() {
+            let what = format!("{peer}, while the control connection goes to {}", self.control);
+            return Err(slot.failed(Cause::WrongPeer(what)));
+        }
+        let expected = self.control.port().wrapping_sub(1);
+        slot.remark(if peer.port() == expected {
+            "connect-backs from the control port less one"
+        } else {
+            "connect-backs from another port"
+        });
+        Ok(stream)
+    }
+}

@@ -1,0 +1,124 @@
+//! Transfers.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::time::Instant;
+
+use protocol::command::Command;
+use runtime::Stream;
+
+use super::{Control, DataEnd};
+use crate::content::Content;
+use crate::failure::Failure;
+use crate::measure::Step;
+
+/// What is received or sent at a time.
+const DATA_BYTES: usize = 256 * 1024;
+
+thread_local! {
+    static DATA: RefCell<Vec<u8>> = RefCell::new(vec![0; DATA_BYTES]);
+}
+
+impl Control {
+    /// `RETR` over a data connection: the contents are compared as they come.
+    pub(crate) async fn retrieve(
+        &mut self,
+        data: DataEnd,
+        path: &[u8],
+        content: &Content,
+    ) -> Result<(), Failure> {
+        let mut check = content.check();
+        self.download(data, &Command::Retr(path), |bytes| check.take(bytes)).await?;
+        check.finish().map_err(|cause| self.slot.failed(cause))
+    }
+
+    /// A command whose answer is a download, given to `take` piece by piece.
+    pub(crate) async fn download(
+        &mut self,
+        data: DataEnd,
+        command: &Command<'_>,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<(), Failure> {
+        let (stream, began) = self.begin_transfer(data, command).await?;
+        let mut first = true;
+        self.slot.at(Step::FirstByte);
+        loop {
+            let received = poll_fn(|context| {
+                DATA.with_borrow_mut(|buffer| {
+                    stream
+                        .poll_receive(context, buffer)
+                        .map(|received| received.inspect(|&length| take(&buffer[..length])))
+                })
+            });
+            let length = received.await.map_err(|error| self.slot.failed(error))?;
+            if length == 0 {
+                break;
+            }
+            if first {
+                first = false;
+                self.slot.done(Step::FirstByte, began);
+            } else {
+                self.slot.touch(Instant::now());
+            }
+            self.slot.moved(length as u64);
+        }
+        drop(stream);
+        self.end_transfer(began).await
+    }
+
+    /// `STOR` over a data connection: `length` bytes, which `fill` makes piece by piece from their offsets.
+    pub(crate) async fn store(
+        &mut self,
+        data: DataEnd,
+        path: &[u8],
+        length: u64,
+        mut fill: impl FnMut(u64, &mut [u8]),
+    ) -> Result<(), Failure> {
+        let (stream, began) = self.begin_transfer(data, &Command::Stor(path)).await?;
+        let mut sent = 0;
+        while sent < length {
+            let size = usize::try_from(length - sent).unwrap_or(usize::MAX).min(DATA_BYTES);
+            // Made afresh after each piece that the kernel took in part: pieces are made from their offsets.
+            let piece = poll_fn(|context| {
+                DATA.with_borrow_mut(|buffer| {
+                    fill(sent, &mut buffer[..size]);
+                    stream.poll_send(context, &buffer[..size])
+                })
+            });
+            let count = piece.await.map_err(|error| self.slot.failed(error))?;
+            sent += count as u64;
+            self.slot.touch(Instant::now());
+            self.slot.moved(count as u64);
+        }
+        drop(stream);
+        self.end_transfer(began).await
+    }
+
+    /// Sends a transfer's command, and takes its first reply.
+    pub(crate) async fn begin_transfer(
+        &mut self,
+        data: DataEnd,
+        command: &Command<'_>,
+    ) -> Result<(Stream, Instant), Failure> {
+        let began = self.slot.at(Step::Completion);
+        self.send(command).await?;
+        self.expect(&[150, 125]).await?;
+        let stream = match data {
+            DataEnd::Connected(stream) => stream,
+            DataEnd::Listening(listener) => {
+                self.slot.at(Step::DataConnect);
+                let stream = listener.accept(self).await?;
+                self.slot.done(Step::DataConnect, began);
+                stream
+            }
+        };
+        Ok((stream, began))
+    }
+
+    async fn end_transfer(&mut self, began: Instant) -> Result<(), Failure> {
+        self.slot.at(Step::Completion);
+        self.expect(&[226, 250]).await?;
+        self.slot.done(Step::Completion, began);
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! Two servers in turn on the same core, pair by pair: a ratio from within a minute says more than two figures from
+//! different days.
+
+use anyhow::{Context as _, bail};
+
+use crate::cli::{CompareOptions, RunOptions};
+use crate::report::{Report, table};
+use crate::run::run;
+
+/// Runs the pairs and prints what they come to; whether all runs went well.
+///
+/// # Errors
+///
+/// If a run cannot begin, or the processor time of a server cannot be had.
+pub(crate) fn compare(options: &CompareOptions) -> anyhow::Result<bool> {
+    if options.run.target.is_some() || options.run.server.server.is_some() {
+        bail!("compare starts its servers by --a and --b: it takes no --target and no --server");
+    }
+    let unit = options.scenario.unit();
+    println!("{}: processor time of the server for each {unit}, in microseconds", options.scenario.name());
+    println!("  A: {}\n  B: {}\n", options.a, options.b);
+    println!("  {:>4}{:>12}{:>12}{:>8}{:>14}{:>14}", "pair", "A", "B", "A/B", "A per second", "B per second");
+    let (mut ones, mut others, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let mut clean = true;
+    for pair in 1..=options.pairs {
+        let (one, one_us) = measure(options, &options.a)?;
+        let (other, other_us) = measure(options, &options.b)?;
+        println!(
+            "  {pair:>4}{one_us:>12.2}{other_us:>12.2}{:>8.2}{:>14.0}{:>14.0}",
+            one_us / other_us,
+            one.units_per_s,
+            other.units_per_s
+        );
+        for report in [&one, &other] {
+            clean &= report.is_clean();
+            if !report.is_clean() {
+                print!("{}", table(report));
+            }
+        }
+        ones.push(one_us);
+        others.push(other_us);
+        ratios.push(one_us / other_us);
+    }
+    let [one, other, ratio] = [ones, others, ratios].map(Spread::of);
+    println!(
+        "\n  median A {:.2}, B {:.2}; A/B median {:.3}, min {:.3}, max {:.3}",
+        one.median, other.median, ratio.median, ratio.min, ratio.max
+    );
+    if let Some(path) = &options.run.json {
+        let summary = serde_json::json!({
+            "scenario": options.scenario, "unit": unit, "pairs": options.pairs,
+            "a": { "command": options.a, "processor_us_per_unit_median": one.median },
+            "b": { "command": options.b, "processor_us_per_unit_median": other.median },
+            "ratio": { "median": ratio.median, "min": ratio.min, "max": ratio.max },
+        });
+        std::fs::write(path, summary.to_string())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(clean)
+}
+
+fn measure(options: &CompareOptions, command: &str) -> anyhow::Result<(Report, f64)> {
+    let mut run_options: RunOptions = options.run.clone();
+    run_options.server.server = Some(command.to_owned());
+    // Both get the same bytes and the same choices.
+    run_options.seed = Some(options.run.seed.unwrap_or(1));
+    let report = run(options.scenario, &run_options, true)?;
+    let each = report.server.as_ref().and_then(|server| server.processor_us_per_unit);
+    let each =
+        each.with_context(|| format!("no {} was completed by {command}:\n{}", report.unit, table(&report)))?;
+    Ok((report, each))
+}
+
+/// A median and its neighbours.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Spread {
+    min: f64,
+    median: f64,
+    max: f64,
+}
+
+impl Spread {
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let middle = values.len() / 2;
+        let median = match values.len() {
+            0 => f64::NAN,
+            length if length % 2 == 1 => values[middle],
+            _ => f64::midpoint(values[middle - 1], values[middle]),
+        };
+        Self {
+            min: values.first().copied().unwrap_or(f64::NAN),
+            median,
+            max: values.last().copied().unwrap_or(f64::NAN),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(Spread::of(vec![3.0, 1.0, 2.0]), Spread { min: 1.0, median: 2.0, max: 3.0 });
+        assert_eq!(Spread::of(vec![4.0, 1.0, 2.0, 3.0]).median, 2.5);
+    }
+}

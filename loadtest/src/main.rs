@@ -1,0 +1,94 @@
+//! A load tester for FTP servers: what it says of a server is what a client of that server would have seen.
+//!
+//! The way of a run: [`cli`] reads what is asked, [`setup`] starts a server if none is named and asks it what it knows
+//! ([`probe`]), [`run`] lets workers ([`worker`]) run slots ([`slot`]) through a [`scenario`] at a [`pace`], [`measure`]
+//! keeps what they see, [`report`] tells it.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod client;
+mod compare;
+mod content;
+mod failure;
+mod gate;
+mod limits;
+mod measure;
+mod pace;
+mod plan;
+mod probe;
+mod random;
+mod rendezvous;
+mod report;
+mod run;
+mod scenario;
+mod server;
+mod setup;
+mod slot;
+mod target;
+mod worker;
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use cli::{Cli, Command, ReportOptions, RunOptions};
+use report::Report;
+use scenario::Scenario;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The run could not begin.
+const EXIT_NOT_BEGUN: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match (&cli.command, cli.command.scenario()) {
+        (_, Some((scenario, options))) => load(scenario, options),
+        (Command::Report(options), None) => lay_over(options).map(|()| true),
+        (Command::Compare(options), None) => compare::compare(options),
+        _ => Ok(true),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("loadtest: {error:#}");
+            ExitCode::from(EXIT_NOT_BEGUN)
+        }
+    }
+}
+
+/// Runs a scenario and reports it; whether all went well.
+fn load(scenario: Scenario, options: &RunOptions) -> anyhow::Result<bool> {
+    let report = run::run(scenario, options, false)?;
+    print!("{}", report::table(&report));
+    if let Some(path) = &options.json {
+        write(path, &serde_json::to_string_pretty(&report)?)?;
+    }
+    let clean = report.is_clean();
+    if let Some(path) = &options.html {
+        let name = report.target.clone();
+        write(path, &report::page(&[(name, report)])?)?;
+    }
+    Ok(clean)
+}
+
+fn lay_over(options: &ReportOptions) -> anyhow::Result<()> {
+    let read = |path: &std::path::PathBuf| {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let report: Report = serde_json::from_str(&text)
+            .with_context(|| format!("{} is no report of a run", path.display()))?;
+        let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Ok((name, report))
+    };
+    let reports = options.reports.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    write(&options.html, &report::page(&reports)?)
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,13 @@
+//! What is measured, and how it is kept.
+
+mod processor;
+mod recorder;
+mod series;
+mod step;
+mod window;
+
+pub(crate) use processor::{ProcessorClock, ServerUsage, descriptors, memory};
+pub(crate) use recorder::{Live, Recorder};
+pub(crate) use series::Series;
+pub(crate) use step::Step;
+pub(crate) use window::Window;

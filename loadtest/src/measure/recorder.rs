@@ -1,0 +1,182 @@
+//! One worker's measurements.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use super::{Series, Step, Window};
+use crate::failure::Failure;
+
+/// The longest time that a histogram holds, in nanoseconds: an hour. Longer ones are kept as this.
+const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
+/// Times are told apart to three digits, and not below a tenth of a microsecond.
+const LATENCY_NS_MIN: u64 = 100;
+const DIGITS: u8 = 3;
+
+/// The step and the kind of a failure.
+type ErrorKey = (Step, String);
+
+/// How often it happened, and what the first one said.
+#[derive(Debug, Clone)]
+pub(crate) struct ErrorTally {
+    pub(crate) count: u64,
+    pub(crate) example: String,
+}
+
+/// What the progress display sees of a worker while it runs.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Live {
+    pub(crate) units: AtomicU64,
+    pub(crate) errors: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) sessions: AtomicU64,
+}
+
+/// One worker's measurements. Only what ends inside the window is kept; errors are kept always.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    pub(crate) window: Window,
+    pub(crate) histograms: Vec<Histogram<u64>>,
+    pub(crate) errors: BTreeMap<ErrorKey, ErrorTally>,
+    /// Remarks of the scenario, by name: how many connect-backs came from the port that they should.
+    pub(crate) remarks: BTreeMap<&'static str, u64>,
+    pub(crate) series: Series,
+    pub(crate) units: u64,
+    pub(crate) bytes: u64,
+    /// How late the worker's own loop was.
+    pub(crate) lateness: Histogram<u64>,
+    pub(crate) live: Arc<Live>,
+}
+
+impl Recorder {
+    pub(crate) fn new(window: Window, live: Arc<Live>) -> Self {
+        Self {
+            window,
+            histograms: Step::ALL.iter().map(|_| latencies()).collect(),
+            errors: BTreeMap::new(),
+            remarks: BTreeMap::new(),
+            series: Series::new(&window),
+            units: 0,
+            bytes: 0,
+            lateness: latencies(),
+            live,
+        }
+    }
+
+    /// A step began at `began` and ended at `ended`.
+    pub(crate) fn step(&mut self, step: Step, began: Instant, ended: Instant) {
+        if self.window.contains(ended) {
+            record(&mut self.histograms[step as usize], ended.saturating_duration_since(began));
+        }
+    }
+
+    /// A unit of the scenario is complete.
+    pub(crate) fn unit(&mut self, began: Instant, ended: Instant) {
+        self.live.units.fetch_add(1, Ordering::Relaxed);
+        if self.window.contains(ended) {
+            self.units += 1;
+            self.series.add_unit(&self.window, ended);
+            record(&mut self.histograms[Step::Unit as usize], ended.saturating_duration_since(began));
+        }
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: u64, moment: Instant) {
+        self.live.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if self.window.contains(moment) {
+            self.bytes += bytes;
+            self.series.add_bytes(&self.window, moment, bytes);
+        }
+    }
+
+    pub(crate) fn failure(&mut self, failure: &Failure, moment: Instant) {
+        self.live.errors.fetch_add(1, Ordering::Relaxed);
+        self.series.add_error(&self.window, moment);
+        let tally = self
+            .errors
+            .entry((failure.step, failure.cause.kind()))
+            .or_insert_with(|| ErrorTally { count: 0, example: failure.cause.to_string() });
+        tally.count += 1;
+    }
+
+    pub(crate) fn remark(&mut self, name: &'static str, count: u64) {
+        if count > 0 {
+            *self.remarks.entry(name).or_default() += count;
+        }
+    }
+
+    pub(crate) fn late(&mut self, by: Duration) {
+        record(&mut self.lateness, by);
+    }
+
+    /// Adds another worker's measurements.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for (ours, theirs) in self.histograms.iter_mut().zip(&other.histograms) {
+            // Both have the same bounds.
+            let _ = ours.add(theirs);
+        }
+        let _ = self.lateness.add(&other.lateness);
+        for (key, tally) in other.errors {
+            let example = tally.example;
+            self.errors.entry(key).or_insert(ErrorTally { count: 0, example }).count += tally.count;
+        }
+        for (name, count) in other.remarks {
+            *self.remarks.entry(name).or_default() += count;
+        }
+        self.series.merge(&other.series);
+        self.units += other.units;
+        self.bytes += other.bytes;
+    }
+}
+
+fn latencies() -> Histogram<u64> {
+    Histogram::new_with_bounds(LATENCY_NS_MIN, LATENCY_NS_MAX, DIGITS).expect("the bounds are good")
+}
+
+fn record(histogram: &mut Histogram<u64>, duration: Duration) {
+    histogram.saturating_record(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Cause;
+
+    fn recorder(began: Instant) -> Recorder {
+        let window = Window::new(began, Duration::from_secs(1), Duration::from_secs(10));
+        Recorder::new(window, Arc::default())
+    }
+
+    #[test]
+    fn the_warm_up_is_cut_off_and_errors_are_not() {
+        let began = Instant::now();
+        let mut recorder = recorder(began);
+        let second = Duration::from_secs(1);
+        recorder.unit(began, began + second / 2);
+        recorder.unit(began, began + 2 * second);
+        recorder.unit(began, began + 12 * second);
+        assert_eq!(recorder.units, 1);
+        assert_eq!(recorder.histograms[Step::Unit as usize].len(), 1);
+        let failure = Failure { step: Step::Login, cause: Cause::Closed };
+        recorder.failure(&failure, began);
+        recorder.failure(&failure, began + 3 * second);
+        assert_eq!(recorder.errors[&(Step::Login, String::from("closed by server"))].count, 2);
+    }
+
+    #[test]
+    fn workers_add_up() {
+        let began = Instant::now();
+        let (mut one, mut other) = (recorder(began), recorder(began));
+        let moment = began + Duration::from_secs(5);
+        one.unit(began, moment);
+        other.unit(began, moment);
+        other.bytes(7, moment);
+        one.merge(other);
+        assert_eq!((one.units, one.bytes), (2, 7));
+        assert_eq!(one.series.units.iter().sum::<u64>(), 2);
+        assert_eq!(one.histograms[Step::Unit as usize].len(), 2);
+    }
+}

@@ -1,0 +1,134 @@
+//! When units begin: each as soon as the one before is done, or at a given rate whatever the server does.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use runtime::{Interest, Source};
+
+use crate::plan::Plan;
+use crate::slot::Desk;
+use crate::worker::Share;
+
+/// The clock of a worker ticks no faster than this; at higher rates a tick begins several units.
+const TICK_MIN: Duration = Duration::from_micros(100);
+/// How often the lateness of a worker's loop is looked at, where no rate is given.
+const HEARTBEAT: Duration = Duration::from_millis(10);
+
+/// When units begin.
+pub(crate) enum Pace {
+    /// Closed loop: a slot begins its next unit when it is done with the last.
+    Closed,
+    /// Open loop: units begin at a rate. One that finds no slot waits for one, and its time runs.
+    Open(Schedule),
+}
+
+/// The units that are due on one worker.
+pub(crate) struct Schedule {
+    interval: Duration,
+    /// When the next unit that is not in `due` should begin.
+    next: Cell<Instant>,
+    due: RefCell<VecDeque<Instant>>,
+    idle: RefCell<VecDeque<Waker>>,
+}
+
+impl Pace {
+    /// The pace of one worker; the units of several interleave.
+    pub(crate) fn new(plan: &Plan, share: Share) -> Self {
+        let Some(rate) = plan.rate else { return Self::Closed };
+        #[expect(clippy::cast_precision_loss, reason = "a number of cores")]
+        let (index, workers) = (share.index as f64, share.workers as f64);
+        let interval = Duration::from_secs_f64(workers / rate);
+        let next = plan.window.began + interval.mul_f64(index / workers);
+        let (due, idle) = (RefCell::default(), RefCell::default());
+        Self::Open(Schedule { interval, next: Cell::new(next), due, idle })
+    }
+
+    /// When the next unit begins, or should have begun; `None` once the run is over.
+    pub(crate) async fn next(&self, plan: &Plan) -> Option<Instant> {
+        match self {
+            Self::Closed => Some(Instant::now()).filter(|&now| !plan.is_over(now)),
+            Self::Open(schedule) => schedule.next(plan).await,
+        }
+    }
+}
+
+impl Schedule {
+    async fn next(&self, plan: &Plan) -> Option<Instant> {
+        poll_fn(|context| {
+            if plan.is_over(Instant::now()) {
+                return Poll::Ready(None);
+            }
+            if let Some(began) = self.due.borrow_mut().pop_front() {
+                return Poll::Ready(Some(began));
+            }
+            self.idle.borrow_mut().push_back(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Makes due what should have begun by `now`, and wakes a slot for each.
+    fn tick(&self, now: Instant) {
+        let mut due = self.due.borrow_mut();
+        while self.next.get() <= now {
+            due.push_back(self.next.get());
+            self.next.set(self.next.get() + self.interval);
+            if let Some(waker) = self.idle.borrow_mut().pop_front() {
+                waker.wake();
+            }
+        }
+    }
+
+    fn wake_all(&self) {
+        for waker in self.idle.borrow_mut().drain(..) {
+            waker.wake();
+        }
+    }
+}
+
+/// Ticks until the run is over, and keeps how late each tick came: as late as that the worker's own loop was.
+///
+/// # Errors
+///
+/// What the kernel's timer says.
+pub(crate) async fn keep_time(plan: Arc<Plan>, desk: Rc<Desk>) -> io::Result<()> {
+    let period = match &desk.pace {
+        Pace::Closed => HEARTBEAT,
+        Pace::Open(schedule) => schedule.interval.clamp(TICK_MIN, HEARTBEAT),
+    };
+    let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
+    let mut expected = Instant::now() + period;
+    timer.set(Expiration::Interval(TimeSpec::from_duration(period)), TimerSetTimeFlags::empty())?;
+    let timer = Source::new(OwnedFd::from(timer))?;
+    loop {
+        let mut count = [0; 8];
+        timer.io(Interest::Readable, |fd| Ok(nix::unistd::read(fd, &mut count)?)).await?;
+        let now = Instant::now();
+        if plan.window.contains(now) {
+            desk.recorder.borrow_mut().late(now.saturating_duration_since(expected));
+        }
+        expected += period * u32::try_from(u64::from_ne_bytes(count)).unwrap_or(u32::MAX);
+        if let Pace::Open(schedule) = &desk.pace {
+            schedule.tick(now);
+        }
+        if plan.is_over(now) {
+            if let Pace::Open(schedule) = &desk.pace {
+                let left = schedule.due.borrow_mut().drain(..).count() as u64;
+                desk.recorder
+                    .borrow_mut()
+                    .remark("units were due and found no free session until the end", left);
+                schedule.wake_all();
+            }
+            return Ok(());
+        }
+    }
+}

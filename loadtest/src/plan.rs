@@ -1,0 +1,83 @@
+//! What a run does, settled before it begins and the same for all its workers.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+
+use crate::content::Content;
+use crate::measure::Window;
+use crate::rendezvous::Rendezvous;
+use crate::scenario::{Mix, Scenario};
+
+/// Which commands ask for a data connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DataMode {
+    /// EPSV and EPRT (RFC 2428); PASV and PORT where the server does not know them.
+    Epsv,
+    /// PASV and PORT (RFC 959).
+    Pasv,
+}
+
+/// What a run does.
+pub(crate) struct Plan {
+    pub(crate) scenario: Scenario,
+    pub(crate) address: SocketAddr,
+    pub(crate) user: Vec<u8>,
+    pub(crate) password: Vec<u8>,
+    /// What is fetched; slots take them in turn.
+    pub(crate) files: Vec<(Vec<u8>, Content)>,
+    /// The directory that is listed, and what its listing should look like.
+    pub(crate) listed: Listed,
+    /// The directory that is stored into, with its slash if it has a name.
+    pub(crate) upload_folder: Vec<u8>,
+    /// How long an upload is, in bytes.
+    pub(crate) upload_bytes: u64,
+    pub(crate) data: DataMode,
+    /// The addresses that sessions come from in turn; the kernel's choice where there are none.
+    pub(crate) sources: Vec<IpAddr>,
+    pub(crate) sessions: usize,
+    /// How many sessions get ready at once before a storm, over all workers.
+    pub(crate) ready_at_once: usize,
+    /// How many data connections may be open at once, over all workers.
+    pub(crate) data_connections_max: usize,
+    /// Units begun per second, over all workers; without it each slot begins one when it is done with the last.
+    pub(crate) rate: Option<f64>,
+    /// NOOPs sent at once.
+    pub(crate) pipeline: usize,
+    pub(crate) mix: Mix,
+    /// How long the server may be silent.
+    pub(crate) timeout: Duration,
+    pub(crate) seed: u64,
+    pub(crate) window: Window,
+    pub(crate) rendezvous: Rendezvous,
+    pub(crate) stopped: AtomicBool,
+}
+
+/// A directory that is listed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Listed {
+    /// The server's login directory where it is empty.
+    pub(crate) path: Vec<u8>,
+    /// How many lines a listing of it has; unknown where there was none yet.
+    pub(crate) lines: Option<u64>,
+    /// The server has no `MLSD`.
+    pub(crate) by_list: bool,
+}
+
+impl Plan {
+    /// Whether the run was told to end before its time.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing new is begun any more.
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        now >= self.window.closes || self.is_stopped()
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+}

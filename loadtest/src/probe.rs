@@ -1,0 +1,119 @@
+//! A first session, before the load: does the server answer, what does it know, what is in the file?
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use protocol::command::Command;
+use sha2::{Digest, Sha256};
+
+use crate::client::Control;
+use crate::content::Content;
+use crate::failure::{Cause, Failure};
+use crate::plan::{DataMode, Listed, Plan};
+use crate::scenario::listing;
+use crate::slot::{Desk, Slot};
+use crate::worker::Share;
+
+/// A file up to this size is compared byte by byte, a longer one by its hash.
+const KEPT_BYTES_MAX: usize = 1024 * 1024;
+
+/// What the first session found.
+#[derive(Debug)]
+pub(crate) struct Probed {
+    pub(crate) data: DataMode,
+    /// What the first of the files contains.
+    pub(crate) content: Option<Content>,
+    pub(crate) listed: Listed,
+}
+
+/// A slot that is not part of any load.
+fn lone_slot(plan: &Arc<Plan>) -> Rc<Slot> {
+    let desk = Rc::new(Desk::new(plan, Share { index: 0, workers: 1 }, Arc::default()));
+    Rc::new(Slot::new(Arc::clone(plan), desk, 0))
+}
+
+/// Logs in and does once what the scenario needs.
+pub(crate) async fn probe(plan: Arc<Plan>) -> Result<Probed, Failure> {
+    let slot = lone_slot(&plan);
+    let session = async {
+        if !(plan.scenario.fetches() || plan.scenario.lists() || plan.scenario.stores()) {
+            let mut control = Control::open(&slot).await?;
+            control.login().await?;
+            control.quit().await?;
+            return Ok(Probed { data: plan.data, content: None, listed: plan.listed.clone() });
+        }
+        let mut control = Control::ready(&slot).await?;
+        let data = known_mode(&plan, &mut control).await?;
+        control.prefer(data);
+        let content = if plan.scenario.fetches() { Some(contents(&plan, &mut control).await?) } else { None };
+        let listed =
+            if plan.scenario.lists() { listed(&plan, &mut control).await? } else { plan.listed.clone() };
+        control.quit().await?;
+        Ok(Probed { data, content, listed })
+    };
+    slot.within_time(session).await
+}
+
+/// `EPSV` where the server knows it.
+async fn known_mode(plan: &Plan, control: &mut Control) -> Result<DataMode, Failure> {
+    if plan.data == DataMode::Pasv {
+        return Ok(DataMode::Pasv);
+    }
+    match control.passive().await {
+        Ok(_) => Ok(DataMode::Epsv),
+        Err(failure) if is_unknown(&failure) => Ok(DataMode::Pasv),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn is_unknown(failure: &Failure) -> bool {
+    matches!(&failure.cause, Cause::Reply { code, .. } if [500, 502].contains(&code.number()))
+}
+
+async fn contents(plan: &Plan, control: &mut Control) -> Result<Content, Failure> {
+    let path = &plan.files[0].0;
+    let data = control.open_data().await?;
+    let (mut kept, mut hash, mut length) = (Vec::new(), Sha256::new(), 0);
+    let take = |bytes: &[u8]| {
+        length += bytes.len() as u64;
+        hash.update(bytes);
+        if kept.len() <= KEPT_BYTES_MAX {
+            kept.extend_from_slice(bytes);
+        }
+    };
+    control.download(data, &Command::Retr(path), take).await?;
+    if kept.len() as u64 == length {
+        return Ok(Content::bytes(kept));
+    }
+    Ok(Content::Digest { length, sha256: hash.finalize().into() })
+}
+
+async fn listed(plan: &Plan, control: &mut Control) -> Result<Listed, Failure> {
+    let mut listed = plan.listed.clone();
+    let lines = match listing(control, &listed).await {
+        Err(failure) if is_unknown(&failure) => {
+            listed.by_list = true;
+            listing(control, &listed).await?
+        }
+        lines => lines?,
+    };
+    listed.lines = Some(lines);
+    Ok(listed)
+}
+
+/// Whether a file whose name begins with `prefix` is in the directory that is stored into.
+pub(crate) async fn published(plan: Arc<Plan>, prefix: &'static str) -> Result<bool, Failure> {
+    let slot = lone_slot(&plan);
+    let session = async {
+        let mut control = Control::ready(&slot).await?;
+        let data = control.open_data().await?;
+        let folder = plan.upload_folder.strip_suffix(b"/").unwrap_or(&plan.upload_folder);
+        let path = (!folder.is_empty()).then_some(folder);
+        let mut names = Vec::new();
+        let argument = protocol::command::ListArgument { all: true, path };
+        control.download(data, &Command::Nlst(argument), |bytes| names.extend_from_slice(bytes)).await?;
+        control.quit().await?;
+        Ok(names.windows(prefix.len()).any(|name| name == prefix.as_bytes()))
+    };
+    slot.within_time(session).await
+}

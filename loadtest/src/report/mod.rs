@@ -1,0 +1,99 @@
+//! What a run found: for people, for programs, for browsers.
+
+mod assemble;
+mod html;
+mod progress;
+mod table;
+
+pub(crate) use assemble::{Findings, assemble};
+pub(crate) use html::page;
+pub(crate) use progress::{Progress, Totals};
+pub(crate) use table::table;
+
+use serde::{Deserialize, Serialize};
+
+use crate::measure::{Series, ServerUsage};
+use crate::scenario::Scenario;
+
+/// What a run found.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) scenario: Scenario,
+    /// What a unit is.
+    pub(crate) unit: String,
+    /// The server's address, or its command.
+    pub(crate) target: String,
+    /// Open or closed loop, in words.
+    pub(crate) pace: String,
+    /// Units begun per second, in an open loop.
+    pub(crate) rate_asked: Option<f64>,
+    pub(crate) sessions: usize,
+    pub(crate) workers: usize,
+    pub(crate) source_addresses: usize,
+    pub(crate) seed: u64,
+    pub(crate) warmup_s: f64,
+    /// How long was measured.
+    pub(crate) measured_s: f64,
+    /// Why the run ended before its time, if it did.
+    pub(crate) ended_early: Option<String>,
+    pub(crate) units: u64,
+    pub(crate) units_per_s: f64,
+    pub(crate) bytes: u64,
+    pub(crate) latencies: Vec<Latency>,
+    pub(crate) errors: Vec<ErrorCount>,
+    /// What the scenario counted beside.
+    pub(crate) remarks: Vec<(String, u64)>,
+    /// What was looked for after the run, and not found as it should be.
+    pub(crate) leftovers: Vec<String>,
+    pub(crate) tester: Tester,
+    pub(crate) server: Option<ServerUsage>,
+    pub(crate) series: Series,
+}
+
+/// The latencies of one step, in microseconds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Latency {
+    pub(crate) step: String,
+    pub(crate) count: u64,
+    pub(crate) min_us: f64,
+    pub(crate) mean_us: f64,
+    pub(crate) max_us: f64,
+    /// Quantiles of 0 to 1, closer together towards 1, and their values.
+    pub(crate) quantiles: Vec<(f64, f64)>,
+    pub(crate) p50_us: f64,
+    pub(crate) p90_us: f64,
+    pub(crate) p99_us: f64,
+    pub(crate) p999_us: f64,
+}
+
+/// How often something went wrong.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ErrorCount {
+    pub(crate) step: String,
+    pub(crate) kind: String,
+    pub(crate) count: u64,
+    pub(crate) example: String,
+}
+
+/// How the tester itself fared.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Tester {
+    /// Its processor time as a part of what its cores had, 0 to 1.
+    pub(crate) processor_share: f64,
+    /// How late its loops were, in microseconds.
+    pub(crate) lateness_p99_us: f64,
+    pub(crate) lateness_max_us: f64,
+    /// What that means for the figures, if anything.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Report {
+    pub(crate) fn error_count(&self) -> u64 {
+        self.errors.iter().map(|error| error.count).sum()
+    }
+
+    /// Whether everything went as it should.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.errors.is_empty() && self.ended_early.is_none() && self.leftovers.is_empty() && self.units > 0
+    }
+}

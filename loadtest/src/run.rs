@@ -1,0 +1,250 @@
+//! A run: workers at work, and what is looked at meanwhile and afterwards.
+
+use std::cell::Cell;
+use std::fs;
+use std::sync::Arc;
+use std::thread::{JoinHandle, sleep};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use nix::unistd::Pid;
+use runtime::{WorkerConfig, spawn_worker};
+
+use crate::cli::RunOptions;
+use crate::measure::{Live, ProcessorClock, Recorder, ServerUsage, Window, descriptors, memory};
+use crate::plan::Plan;
+use crate::probe::published;
+use crate::report::{Findings, Progress, Report, Totals, assemble};
+use crate::scenario::{ABANDONED_PREFIX, Scenario};
+use crate::setup::Setup;
+use crate::worker::{Share, work};
+
+/// How often the run is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long a server may take to close what its clients left.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
+
+/// Sets a run up, runs it, and reports it.
+///
+/// # Errors
+///
+/// If it cannot begin. What goes wrong later is in the report.
+pub(crate) fn run(scenario: Scenario, options: &RunOptions, quiet: bool) -> anyhow::Result<Report> {
+    let mut setup = Setup::new(scenario, options)?;
+    let before = setup.server_clock.map(|clock| Before::of(clock.pid()));
+    let now = Instant::now();
+    setup.plan.window = if scenario.has_rounds() {
+        Window::of_rounds(now, options.duration)
+    } else {
+        Window::new(now, options.warmup, options.duration)
+    };
+    let plan = Arc::new(setup.plan);
+    let live: Vec<Arc<Live>> = setup.cores.iter().map(|_| Arc::default()).collect();
+    let workers = setup.cores.len();
+    let mut threads: Vec<JoinHandle<Recorder>> = Vec::with_capacity(workers);
+    for (index, (&core, live)) in setup.cores.iter().zip(&live).enumerate() {
+        let config = WorkerConfig { name: format!("load-{index}"), core, backend: setup.backend };
+        let (plan, live, share) = (Arc::clone(&plan), Arc::clone(live), Share { index, workers });
+        threads.push(spawn_worker(config, move || work(plan, share, live)).context("cannot start a worker")?);
+    }
+
+    let watcher = Watcher {
+        plan: &plan,
+        live: &live,
+        threads: &threads,
+        server_seen: Cell::new(None),
+        server: setup.server_clock,
+        give_up_after: options.give_up_after,
+    };
+    let watched = watcher.watch(&mut Progress::new(plan.window, quiet));
+    let mut recorder = Recorder::new(plan.window, Arc::default());
+    for thread in threads {
+        recorder.merge(thread.join().map_err(|_| anyhow::anyhow!("a worker panicked"))?);
+    }
+
+    let mut findings = Findings {
+        target: setup.target,
+        workers,
+        measured_s: watched.measured.as_secs_f64(),
+        ended_early: watched.ended_early,
+        tester_processor_s: watched.tester.as_secs_f64(),
+        ..Findings::default()
+    };
+    if let (Some(clock), Some(before)) = (setup.server_clock, before) {
+        findings.server = Some(usage(&plan, clock, &before, &watched.server));
+    }
+    if scenario == Scenario::Abort && findings.ended_early.is_none() {
+        findings.leftovers =
+            leftovers(&plan, setup.tree.as_ref().map(crate::server::Tree::path), &setup.cores, setup.backend);
+        if let Some(server) = &findings.server
+            && server.descriptors_after > server.descriptors_before
+        {
+            let (after, before) =
+                (server.descriptors_after.unwrap_or(0), server.descriptors_before.unwrap_or(0));
+            findings.leftovers.push(format!("{} descriptors of the server's", after - before));
+        }
+    }
+    let report = assemble(&plan, &recorder, findings);
+    drop(setup.server);
+    Ok(report)
+}
+
+/// The server before the run.
+struct Before {
+    memory_bytes: Option<u64>,
+    descriptors: Option<u64>,
+}
+
+impl Before {
+    fn of(pid: Pid) -> Self {
+        Self { memory_bytes: memory(pid).map(|memory| memory.resident_bytes), descriptors: descriptors(pid) }
+    }
+}
+
+/// What was seen while the run went on.
+struct Watched {
+    measured: Duration,
+    ended_early: Option<String>,
+    tester: Duration,
+    server: ServerWatched,
+}
+
+#[derive(Default)]
+struct ServerWatched {
+    processor: Option<Duration>,
+    memory_bytes_at_end: Option<u64>,
+    memory_bytes_peak: Option<u64>,
+    /// Units complete by then, from the run's beginning on.
+    units: u64,
+}
+
+struct Watcher<'a> {
+    plan: &'a Plan,
+    live: &'a [Arc<Live>],
+    threads: &'a [JoinHandle<Recorder>],
+    /// The server's processor time when it was last seen alive.
+    server_seen: Cell<Option<Duration>>,
+    server: Option<ProcessorClock>,
+    give_up_after: Duration,
+}
+
+impl Watcher<'_> {
+    /// Looks on from the beginning to the end of the window.
+    fn watch(&self, progress: &mut Progress) -> Watched {
+        let window = self.plan.window;
+        let mut ended_early = self.wait_until(window.opens, progress);
+        let opened = Instant::now();
+        let own = ProcessorClock::of(Pid::this());
+        let tester_before = own.now().unwrap_or_default();
+        let server_before = self.server_time();
+        if ended_early.is_none() {
+            ended_early = self.wait_until(window.closes, progress);
+        }
+        if ended_early.is_some() {
+            self.plan.stop();
+        }
+        while window.to_the_end && !self.threads.iter().all(JoinHandle::is_finished) {
+            sleep(LOOK);
+        }
+        let measured = opened.elapsed();
+        let processor =
+            self.server_time().zip(server_before).map(|(after, before)| after.saturating_sub(before));
+        let tester = own.now().unwrap_or_default().saturating_sub(tester_before);
+        let memory = self.server.and_then(|clock| memory(clock.pid()));
+        let server = ServerWatched {
+            processor,
+            memory_bytes_at_end: memory.map(|memory| memory.resident_bytes),
+            memory_bytes_peak: memory.map(|memory| memory.peak_bytes),
+            units: Totals::of(self.live).units,
+        };
+        Watched { measured, ended_early, tester, server }
+    }
+
+    fn server_time(&self) -> Option<Duration> {
+        if let Some(now) = self.server.and_then(|clock| clock.now().ok()) {
+            self.server_seen.set(Some(now));
+        }
+        self.server_seen.get()
+    }
+
+    /// Waits, unless there is a reason not to.
+    fn wait_until(&self, moment: Instant, progress: &mut Progress) -> Option<String> {
+        let mut last_good = (Instant::now(), Totals::of(self.live));
+        loop {
+            let now = Instant::now();
+            if now >= moment {
+                return None;
+            }
+            let totals = Totals::of(self.live);
+            progress.show(now, totals, self.plan.scenario.unit());
+            self.server_time();
+            if self.server.is_some_and(|clock| clock.now().is_err()) {
+                return Some(String::from("the server's process has ended"));
+            }
+            let has_progress = totals.units > last_good.1.units || totals.bytes > last_good.1.bytes;
+            if has_progress || totals.errors == last_good.1.errors {
+                last_good = (
+                    if has_progress { now } else { last_good.0 },
+                    Totals { errors: last_good.1.errors, ..totals },
+                );
+            }
+            if totals.errors > last_good.1.errors && now - last_good.0 > self.give_up_after {
+                return Some(format!("nothing but errors for {:.1} s", self.give_up_after.as_secs_f64()));
+            }
+            sleep(LOOK.min(moment - now));
+        }
+    }
+}
+
+fn usage(plan: &Plan, clock: ProcessorClock, before: &Before, watched: &ServerWatched) -> ServerUsage {
+    let pid = clock.pid();
+    let grown =
+        watched.memory_bytes_at_end.zip(before.memory_bytes).map(|(end, before)| end.saturating_sub(before));
+    #[expect(clippy::cast_precision_loss, reason = "memory of a machine, and its sessions")]
+    let each = grown.map(|grown| grown as f64 / watched.units.max(1) as f64);
+    ServerUsage {
+        pid: pid.as_raw(),
+        processor_s: watched.processor.unwrap_or_default().as_secs_f64(),
+        processor_us_per_unit: None,
+        processor_s_per_gib: None,
+        memory_bytes_peak: memory(pid).map(|memory| memory.peak_bytes).or(watched.memory_bytes_peak),
+        memory_bytes_per_session: each.filter(|_| plan.scenario == Scenario::Idle),
+        descriptors_before: before.descriptors,
+        descriptors_after: settled_descriptors(pid, before.descriptors),
+    }
+}
+
+/// The server's descriptors once it has closed what its clients left, or after [`SETTLE_MAX`].
+fn settled_descriptors(pid: Pid, before: Option<u64>) -> Option<u64> {
+    let deadline = Instant::now() + SETTLE_MAX;
+    loop {
+        let now = descriptors(pid);
+        if now <= before || Instant::now() >= deadline {
+            return now;
+        }
+        sleep(LOOK);
+    }
+}
+
+/// What vanished clients left: files that were published though their uploads were cut.
+fn leftovers(
+    plan: &Arc<Plan>,
+    folder: Option<&std::path::Path>,
+    cores: &[usize],
+    backend: runtime::Backend,
+) -> Vec<String> {
+    if let Some(folder) = folder {
+        let entries = fs::read_dir(folder.join("upload")).into_iter().flatten().filter_map(Result::ok);
+        let named = entries.map(|entry| format!("upload/{}", entry.file_name().to_string_lossy()));
+        return named.collect();
+    }
+    let config = WorkerConfig { name: String::from("look"), core: cores[0], backend };
+    let plan = Arc::clone(plan);
+    let looked = spawn_worker(config, move || published(plan, ABANDONED_PREFIX)).map(JoinHandle::join);
+    match looked {
+        Ok(Ok(Ok(false))) => Vec::new(),
+        Ok(Ok(Ok(true))) => vec![format!("a file {ABANDONED_PREFIX}* was published")],
+        Ok(Ok(Err(failure))) => vec![format!("it cannot be told what was published: {failure}")],
+        Ok(Err(_)) | Err(_) => vec![String::from("it cannot be told what was published")],
+    }
+}

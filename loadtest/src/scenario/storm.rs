@@ -1,0 +1,42 @@
+//! What storms have in common: rounds in which every slot gets ready, a few at a time, and then all go at once.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::failure::Failure;
+use crate::slot::Slot;
+
+/// Runs rounds until the run is over. One that failed at getting ready still comes to the meeting, so that the others
+/// need not wait for it.
+pub(super) async fn rounds<R>(
+    slot: Rc<Slot>,
+    get_ready: impl AsyncFn(&Rc<Slot>) -> Result<R, Failure>,
+    go: impl AsyncFn(&Rc<Slot>, R) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    loop {
+        let ready = {
+            let _inside = slot.unhurried(slot.desk.getting_ready.enter()).await;
+            slot.within_time(get_ready(&slot)).await
+        };
+        slot.unhurried(slot.plan.rendezvous.meet(|| true)).await;
+        let outcome = match ready {
+            Ok(ready) => {
+                let unit = slot.begin_now();
+                let _inside = slot.unhurried(slot.desk.transferring.enter()).await;
+                let outcome = slot.within_time(go(&slot, ready)).await;
+                if outcome.is_ok() {
+                    slot.complete(unit);
+                }
+                outcome
+            }
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = outcome {
+            slot.record(&failure);
+        }
+        let goes_on = slot.plan.rendezvous.meet(|| !slot.plan.is_over(Instant::now()));
+        if !slot.unhurried(goes_on).await {
+            return Ok(());
+        }
+    }
+}

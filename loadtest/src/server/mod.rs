@@ -1,0 +1,11 @@
+//! The server under load, where it is on this machine.
+
+mod affinity;
+mod find;
+mod own;
+mod tree;
+
+pub(crate) use affinity::cores;
+pub(crate) use find::listening_process;
+pub(crate) use own::{OwnServer, ServerCommand};
+pub(crate) use tree::{Tree, TreeFiles};

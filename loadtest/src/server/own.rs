@@ -1,0 +1,173 @@
+//! A server that the tester starts, on a core of its own, and ends.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::affinity::on_cores;
+
+/// How long a server may take until it listens, and until it ends.
+const START_MAX: Duration = Duration::from_secs(10);
+const END_MAX: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// How a server is started: words, in which `{dir}` and `{port}` stand for the directory and the port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServerCommand {
+    words: Vec<String>,
+    serves_the_directory: bool,
+}
+
+impl ServerCommand {
+    /// A command line. One that does not say `{port}` is taken for a ringftpd, which needs to be told more.
+    ///
+    /// # Errors
+    ///
+    /// If it is empty.
+    pub(crate) fn parse(line: &str, workers: usize, writes: bool) -> anyhow::Result<Self> {
+        let mut words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        if words.is_empty() {
+            bail!("the server's command is empty");
+        }
+        if !line.contains("{port}") {
+            words.splice(1..1, ["serve".to_owned(), "{dir}".to_owned()]);
+            let anonymous = if writes { "write" } else { "read" };
+            let more = [
+                "--listen",
+                "127.0.0.1:{port}",
+                "--anonymous",
+                anonymous,
+                "--log-level",
+                "warn",
+                "--workers",
+            ];
+            words.extend(more.map(str::to_owned));
+            words.push(workers.to_string());
+        }
+        let serves_the_directory = words.iter().any(|word| word.contains("{dir}"));
+        Ok(Self { words, serves_the_directory })
+    }
+
+    /// The ringftpd that stands beside this program, or on the search path.
+    pub(crate) fn beside_this_program() -> String {
+        let beside = std::env::current_exe().ok().map(|own| own.with_file_name("ringftpd"));
+        beside.filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("ringftpd")).display().to_string()
+    }
+
+    /// Whether it was told of the directory: then what it sends must be what is in there.
+    pub(crate) fn serves_the_directory(&self) -> bool {
+        self.serves_the_directory
+    }
+
+    fn filled(&self, folder: &Path, port: u16) -> Vec<String> {
+        let fill = |word: &String| {
+            word.replace("{dir}", &folder.display().to_string()).replace("{port}", &port.to_string())
+        };
+        self.words.iter().map(fill).collect()
+    }
+}
+
+/// A running server; ended when dropped.
+#[derive(Debug)]
+pub(crate) struct OwnServer {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl OwnServer {
+    /// Starts it on `cores`, and waits until it listens on loopback.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be started, ends, or does not listen in time.
+    pub(crate) fn start(command: &ServerCommand, folder: &Path, cores: &[usize]) -> anyhow::Result<Self> {
+        let port = free_port()?;
+        let words = command.filled(folder, port);
+        let (program, arguments) = words.split_first().context("the server's command is empty")?;
+        let child = on_cores(cores, || {
+            let mut command = Command::new(program);
+            command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+            command.spawn().with_context(|| format!("cannot start {program}: name it with --server"))
+        })?;
+        let mut server = Self { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) };
+        server.wait_until_it_listens(&words.join(" "))?;
+        Ok(server)
+    }
+
+    fn wait_until_it_listens(&mut self, command: &str) -> anyhow::Result<()> {
+        let deadline = Instant::now() + START_MAX;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended at its start ({status}): {command}");
+            }
+            if TcpStream::connect(self.address).is_ok() {
+                return Ok(());
+            }
+            sleep(LOOK_AGAIN);
+        }
+        bail!("the server does not listen on {} after {} s: {command}", self.address, START_MAX.as_secs());
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX))
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = kill(self.pid(), Signal::SIGTERM);
+        let deadline = Instant::now() + END_MAX;
+        while Instant::now() < deadline {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            sleep(LOOK_AGAIN);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that nobody has at this moment.
+fn free_port() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
+    Ok(listener.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ringftpd_is_told_what_it_needs() {
+        let command = ServerCommand::parse("/usr/bin/ringftpd --runtime epoll", 2, true).unwrap();
+        let words = command.filled(Path::new("/srv/a b"), 2121).join("|");
+        assert_eq!(
+            words,
+            "/usr/bin/ringftpd|serve|/srv/a b|--runtime|epoll|--listen|127.0.0.1:2121|--anonymous|write|--log-level|\
+             warn|--workers|2"
+        );
+    }
+
+    #[test]
+    fn another_server_is_told_what_its_command_says() {
+        let command = ServerCommand::parse("roofline 127.0.0.1:{port}", 1, false).unwrap();
+        assert_eq!(command.filled(Path::new("/srv"), 7), ["roofline", "127.0.0.1:7"]);
+        assert!(ServerCommand::parse(" ", 1, false).is_err());
+    }
+
+    #[test]
+    fn a_server_that_ends_at_once_is_an_error() {
+        let command = ServerCommand::parse("/bin/true {port}", 1, false).unwrap();
+        let error =
+            OwnServer::start(&command, Path::new("/"), &runtime::allowed_cores().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("ended at its start"), "{error}");
+    }
+}

@@ -1,0 +1,224 @@
+//! A slot: one of the sessions that are had at once. It runs sessions of its scenario one after another.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Poll, ready};
+use std::time::{Duration, Instant};
+
+use runtime::sleep_until;
+
+use crate::content::Content;
+use crate::failure::{Cause, Failure};
+use crate::gate::Gate;
+use crate::measure::{Live, Recorder, Step};
+use crate::pace::Pace;
+use crate::plan::Plan;
+use crate::random::Random;
+use crate::worker::Share;
+
+/// What a slot waits after a failure before it tries again; doubled with each failure in a row.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// What the slots of one worker share.
+pub(crate) struct Desk {
+    pub(crate) recorder: RefCell<Recorder>,
+    pub(crate) pace: Pace,
+    /// Passed by sessions that get ready for a storm.
+    pub(crate) getting_ready: Gate,
+    /// Passed by data connections of a storm.
+    pub(crate) transferring: Gate,
+}
+
+impl Desk {
+    /// A worker's part of `plan`.
+    pub(crate) fn new(plan: &Plan, share: Share, live: Arc<Live>) -> Self {
+        Self {
+            recorder: RefCell::new(Recorder::new(plan.window, live)),
+            pace: Pace::new(plan, share),
+            getting_ready: Gate::new(plan.ready_at_once / share.workers),
+            transferring: Gate::new(plan.data_connections_max / share.workers),
+        }
+    }
+}
+
+/// One of the sessions that are had at once.
+pub(crate) struct Slot {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) desk: Rc<Desk>,
+    /// From 0, over all workers.
+    pub(crate) number: usize,
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) random: Random,
+    /// Units begun so far.
+    pub(crate) begun: Cell<u64>,
+    step: Cell<Step>,
+    touched: Cell<Instant>,
+    /// Nothing is asked of the server: no time runs out.
+    waits: Cell<bool>,
+}
+
+/// A unit that was begun.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unit {
+    /// When; at a given rate, when it should have begun.
+    pub(crate) began: Instant,
+}
+
+impl Slot {
+    pub(crate) fn new(plan: Arc<Plan>, desk: Rc<Desk>, number: usize) -> Self {
+        let source = (!plan.sources.is_empty()).then(|| plan.sources[number % plan.sources.len()]);
+        let random = Random::new(plan.seed ^ (number as u64).wrapping_mul(0x2545_f491_4f6c_dd1d));
+        Self {
+            plan,
+            desk,
+            number,
+            source,
+            random,
+            begun: Cell::new(0),
+            step: Cell::new(Step::Connect),
+            touched: Cell::new(Instant::now()),
+            waits: Cell::new(false),
+        }
+    }
+
+    /// Waits for the next unit's turn; `None` once the run is over.
+    pub(crate) async fn begin(&self) -> Option<Unit> {
+        if self.plan.is_stopped() {
+            return None;
+        }
+        self.waits.set(true);
+        let began = self.desk.pace.next(&self.plan).await;
+        self.waits.set(false);
+        self.touch(Instant::now());
+        self.begun.set(self.begun.get() + u64::from(began.is_some()));
+        began.map(|began| Unit { began })
+    }
+
+    /// Begins a unit without waiting for a turn.
+    pub(crate) fn begin_now(&self) -> Unit {
+        self.begun.set(self.begun.get() + 1);
+        Unit { began: Instant::now() }
+    }
+
+    /// Whether the run is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.plan.is_over(Instant::now())
+    }
+
+    /// A unit is complete.
+    pub(crate) fn complete(&self, unit: Unit) {
+        let now = Instant::now();
+        self.touch(now);
+        self.desk.recorder.borrow_mut().unit(unit.began, now);
+    }
+
+    /// A step begins now.
+    pub(crate) fn at(&self, step: Step) -> Instant {
+        let now = Instant::now();
+        self.step.set(step);
+        self.touched.set(now);
+        now
+    }
+
+    /// A step that began at `began` is done.
+    pub(crate) fn done(&self, step: Step, began: Instant) {
+        let now = Instant::now();
+        self.touched.set(now);
+        self.desk.recorder.borrow_mut().step(step, began, now);
+    }
+
+    pub(crate) fn touch(&self, now: Instant) {
+        self.touched.set(now);
+    }
+
+    /// Bytes of files were moved.
+    pub(crate) fn moved(&self, bytes: u64) {
+        self.desk.recorder.borrow_mut().bytes(bytes, self.touched.get());
+    }
+
+    pub(crate) fn remark(&self, name: &'static str) {
+        self.desk.recorder.borrow_mut().remark(name, 1);
+    }
+
+    /// A unit, or the way to it, failed.
+    pub(crate) fn record(&self, failure: &Failure) {
+        self.desk.recorder.borrow_mut().failure(failure, Instant::now());
+    }
+
+    /// A failure of the current step.
+    pub(crate) fn failed(&self, cause: impl Into<Cause>) -> Failure {
+        Failure { step: self.step.get(), cause: cause.into() }
+    }
+
+    /// The file that this slot fetches.
+    pub(crate) fn file(&self) -> (&[u8], &Content) {
+        let files = &self.plan.files;
+        let (path, content) = &files[self.number % files.len()];
+        (path, content)
+    }
+
+    /// Waits for something else than the server, for which no time runs out.
+    pub(crate) async fn unhurried<T>(&self, waited_for: impl Future<Output = T>) -> T {
+        self.waits.set(true);
+        let result = waited_for.await;
+        self.waits.set(false);
+        self.touch(Instant::now());
+        result
+    }
+
+    /// Runs sessions until the run is over, whatever fails.
+    pub(crate) async fn run<F>(self: Rc<Self>, session: impl Fn(Rc<Self>) -> F)
+    where
+        F: Future<Output = Result<(), Failure>>,
+    {
+        let mut pause = PAUSE_MIN;
+        loop {
+            let begun = self.begun.get();
+            let live = Arc::clone(&self.desk.recorder.borrow().live);
+            live.sessions.fetch_add(1, Ordering::Relaxed);
+            let outcome = Box::pin(self.within_time(session(Rc::clone(&self)))).await;
+            live.sessions.fetch_sub(1, Ordering::Relaxed);
+            let Err(failure) = outcome else { return };
+            let now = Instant::now();
+            self.record(&failure);
+            if self.is_over() {
+                return;
+            }
+            // One that failed in the middle of its life comes back soon; one that cannot even begin leaves the server be.
+            pause = if self.begun.get() > begun + 1 { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
+            sleep_until(now + pause).await;
+        }
+    }
+
+    /// Runs a session, or a part of one, until nothing has happened in it for too long.
+    pub(crate) async fn within_time<T>(
+        &self,
+        session: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        self.touch(Instant::now());
+        let mut session = pin!(session);
+        let timeout = self.plan.timeout;
+        let mut alarm: Pin<Box<dyn Future<Output = ()>>> = Box::pin(sleep_until(Instant::now() + timeout));
+        std::future::poll_fn(|context| {
+            if let Poll::Ready(outcome) = session.as_mut().poll(context) {
+                return Poll::Ready(outcome);
+            }
+            loop {
+                ready!(alarm.as_mut().poll(context));
+                let (now, deadline) = (Instant::now(), self.touched.get() + timeout);
+                if now >= deadline && !self.waits.get() {
+                    return Poll::Ready(Err(self.failed(Cause::TimedOut)));
+                }
+                let next = if self.waits.get() { now + timeout } else { deadline };
+                alarm = Box::pin(sleep_until(next));
+            }
+        })
+        .await
+    }
+}
