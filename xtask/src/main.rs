@@ -1,0 +1,60 @@
+//! The project's own commands, run as `cargo xtask COMMAND`.
+#![forbid(unsafe_code)]
+
+mod fuzz;
+mod lab;
+mod outcome;
+mod requirements;
+mod shell;
+mod steps;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run every kind of test, installing what they need.
+    ///
+    /// As root on Debian the programs that tests use are installed by apt-get; otherwise what is missing is named, with
+    /// the command to type, and the run fails. The last line is the count: `N passed, N failed`.
+    Test(test::Options),
+    /// Try every way of data connections through NAT, firewalls and proxies, in networks made for it.
+    ///
+    /// Needs root and a kernel with network namespaces. Ends with 2 where it cannot be done, and says why.
+    Lab(lab::Options),
+}
+
+fn main() -> ExitCode {
+    let ended = match Cli::parse().command {
+        Command::Test(options) => {
+            test::run(&options).map(|good| if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Lab(options) => lab::command(&options),
+    };
+    ended.unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
