@@ -25,6 +25,7 @@ pub(crate) fn check(config: &Config, origins: &Origins, errors: &mut Vec<ConfigE
     check.fxp();
     check.drain();
     check.limits();
+    check.metrics();
     check.warnings
 }
 
@@ -286,6 +287,19 @@ impl Check<'_> {
                 deadlines.drain_delay_s, deadlines.drain_s
             );
             self.contradiction(path, &[other], what, "make drain_s the longer one");
+        }
+    }
+
+    fn metrics(&mut self) {
+        let Some(address) = self.config.metrics.address else { return };
+        let taken = match self.config.listeners.iter().position(|listener| listener.address == address) {
+            Some(number) => Some(("listeners", self.shown_listener(number))),
+            None => (self.config.passive.ports.is_some_and(|range| range.overlaps(address.port())))
+                .then(|| ("passive.ports", self.shown("passive.ports"))),
+        };
+        if let Some((other, shown)) = taken.filter(|_| address.port() != 0) {
+            let what = format!("{address} belongs to {shown} already");
+            self.contradiction("metrics.address", &[other], what, "choose another port");
         }
     }
 

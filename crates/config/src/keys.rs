@@ -67,6 +67,8 @@ section! {
         transfer: Transfer,
         /// The log.
         log: Log,
+        /// The metrics page and the health checks, by HTTP.
+        metrics: Metrics,
     }
 }
 
@@ -312,6 +314,16 @@ section! {
 
         /// The least that is logged.
         level: LogLevel = LogLevel::Info,
+    }
+}
+
+section! {
+    /// The metrics page and the health checks, by HTTP: `/metrics` for Prometheus, `/health/live`, and `/health/ready`,
+    /// which is 503 while the server starts or drains.
+    pub struct Metrics {
+        /// Where to listen for them. Whoever can connect there can read them, so let it be loopback or an inner network.
+        /// Left out, there are none.
+        address: Option<SocketAddr> = None,
     }
 }
 

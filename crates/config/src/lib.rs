@@ -40,8 +40,8 @@ pub use environment::FILE_VARIABLE;
 pub use error::{ConfigError, ConfigErrors, Fault, Warning};
 pub use file::FILE_BYTES_MAX;
 pub use keys::{
-    Account, Active, AdvertiseRule, Anonymous, Config, Deadlines, Fxp, Limits, Listener, Log, Passive,
-    Transfer,
+    Account, Active, AdvertiseRule, Anonymous, Config, Deadlines, Fxp, Limits, Listener, Log, Metrics,
+    Passive, Transfer,
 };
 pub use load::Sources;
 pub use manual::manual;

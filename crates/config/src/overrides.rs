@@ -74,6 +74,8 @@ overrides! {
     log_format: LogFormat, "--log-format", "log.format", |config, value| config.log.format = value;
     /// The least that is logged.
     log_level: LogLevel, "--log-level", "log.level", |config, value| config.log.level = value;
+    /// Where metrics and health checks are to be had.
+    metrics: SocketAddr, "--metrics", "metrics.address", |config, value| config.metrics.address = Some(value);
 }
 
 #[cfg(test)]

@@ -424,3 +424,20 @@ fn flags_take_part_in_contradictions() {
         ]
     );
 }
+
+#[test]
+fn the_metrics_have_a_port_of_their_own() {
+    faults(
+        "listeners = [\"[::1]:2121\"]\nmetrics.address = \"[::1]:2121\"",
+        &[
+            "a.toml:3:19: metrics.address: [::1]:2121 belongs to listeners[0] (a.toml:2:14) already; choose another port",
+        ],
+    );
+    faults(
+        "passive.ports = \"50000-50003\"\nmetrics.address = \"127.0.0.1:50001\"",
+        &[
+            "a.toml:3:19: metrics.address: 127.0.0.1:50001 belongs to passive.ports (a.toml:2:17) already; choose another port",
+        ],
+    );
+    warnings("metrics.address = \"[::]:0\"\nlisteners = [\"[::]:0\"]", &[]);
+}

@@ -58,6 +58,7 @@ fn every_flag_arrives() {
         stall_timeout: Seconds::new(4),
         log_format: "json".parse().ok(),
         log_level: "debug".parse().ok(),
+        metrics: "127.0.0.1:9121".parse().ok(),
     };
     let config = load("directory = \"/srv\"", &[], overrides);
     let expected = "\
@@ -66,7 +67,8 @@ fn every_flag_arrives() {
         [passive]\nports = \"50000-50001\"\nadvertise = \"ftp.example.org\"\n\
         [anonymous]\naccess = \"upload\"\n\
         [deadlines]\nlogin_s = 1\nidle_s = 2\ndata_s = 3\nstall_s = 4\n\
-        [log]\nformat = \"json\"\nlevel = \"debug\"\n";
+        [log]\nformat = \"json\"\nlevel = \"debug\"\n\
+        [metrics]\naddress = \"127.0.0.1:9121\"\n";
     let mut written = load(expected, &[], Overrides::default());
     written.directory = PathBuf::from("relative");
     assert_eq!(config, written);

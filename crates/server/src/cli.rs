@@ -179,6 +179,11 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "auto|io_uring|epoll")]
     runtime: Option<RuntimeChoice>,
 
+    /// Give metrics for Prometheus and health checks by HTTP here: /metrics, /health/live and /health/ready
+    /// [default: nowhere].
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics: Option<SocketAddr>,
+
     #[command(flatten)]
     deadlines: Deadlines,
 
@@ -243,6 +248,7 @@ impl Serve {
             stall_timeout: self.deadlines.stall_timeout,
             log_format: self.log.log_format,
             log_level: self.log.log_level,
+            metrics: self.metrics,
         };
         Sources::of_process(self.config, overrides)
     }

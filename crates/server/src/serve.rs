@@ -26,10 +26,12 @@ use crate::advertise::AddressBook;
 use crate::bind::{self, PassiveSockets};
 use crate::descriptors;
 use crate::logins::Logins;
+use crate::metrics::MetricsListener;
 use crate::passive::Holder;
 use crate::peers::DataPeers;
 use crate::privileges;
 use crate::rates::Rates;
+use crate::readiness::Readiness;
 use crate::worker::{self, ActiveSettings, Deadlines, ListenerSettings, Service, WorkerParts};
 
 /// How many connections one worker may have accepted for another before that one takes them.
@@ -47,8 +49,13 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
     let sockets = Sockets::bind(config, cores.len())?;
     let addresses = sockets.addresses();
     let ports = sockets.passive.ports.clone();
+    let metrics = bind_metrics(config)?;
     if let Some(user) = &config.user {
         privileges::become_user(user)?;
+    }
+    let readiness = Arc::new(Readiness::default());
+    if let Some(metrics) = metrics {
+        metrics.serve(Arc::clone(&readiness))?;
     }
     // As the user that serves them, so that what it may not read is found out now.
     let logins = Logins::open(config)?;
@@ -83,9 +90,13 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
     }));
     let shutdown = ShutdownSource::new();
     let running = start_workers(service, sockets, &cores, backend, &shutdown.subscribe())?;
+    // A worker that fails is not ready, and is found out below.
+    if running.accepting.iter().count() == cores.len() {
+        readiness.set_ready();
+    }
     announce(config, &addresses, &ports, &cores, backend, service);
 
-    wait_until_told(signals, running, &shutdown)?;
+    wait_until_told(signals, running.workers, &shutdown, &readiness)?;
     sweep.stop();
     Ok(())
 }
@@ -188,6 +199,14 @@ impl Sockets {
     }
 }
 
+fn bind_metrics(config: &Config) -> anyhow::Result<Option<MetricsListener>> {
+    listen_addresses(config.metrics.address.into_iter())
+        .first()
+        .copied()
+        .map(MetricsListener::bind)
+        .transpose()
+}
+
 /// The addresses to listen on: without IPv6 on this machine, `[::]` means every IPv4 address.
 fn listen_addresses(listen: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let has_ipv6 = bind::has_ipv6();
@@ -205,13 +224,19 @@ fn listen_addresses(listen: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr>
 /// A worker's thread.
 type Running = thread::JoinHandle<io::Result<()>>;
 
+struct Workers {
+    workers: Vec<Running>,
+    /// Each worker says once that it accepts; there is nobody left to say so once every worker has, or has failed.
+    accepting: mpsc::Receiver<()>,
+}
+
 fn start_workers(
     service: &'static Service,
     sockets: Sockets,
     cores: &[usize],
     backend: Backend,
     shutdown: &Shutdown,
-) -> anyhow::Result<Vec<Running>> {
+) -> anyhow::Result<Workers> {
     let limits = Limits {
         leases_max: u32::try_from(service.admission.sessions_max()).unwrap_or(u32::MAX),
         lease_lifetime: service.deadlines.data.max(Limits::default().lease_lifetime),
@@ -221,7 +246,8 @@ fn start_workers(
     let (mailboxes, inboxes): (Vec<_>, Vec<_>) = cores.iter().map(|_| mailbox(HANDOVERS_MAX)).unzip();
     let mut control: Vec<_> = sockets.control.into_iter().map(Vec::into_iter).collect();
     let mut passive = sockets.passive.listeners;
-    let mut running = Vec::with_capacity(cores.len());
+    let (says, accepting) = mpsc::channel();
+    let mut workers = Vec::with_capacity(cores.len());
     for ((&core, shard), inbox) in cores.iter().zip(shards).zip(inboxes) {
         let parts = WorkerParts {
             service,
@@ -231,12 +257,13 @@ fn start_workers(
             shard,
             inbox,
             shutdown: shutdown.clone(),
+            accepting: says.clone(),
         };
         let name = format!("worker-{}", parts.shard.worker());
         let config = WorkerConfig { name, core, backend };
-        running.push(spawn_worker(config, move || worker::run(parts)).context("cannot start a worker")?);
+        workers.push(spawn_worker(config, move || worker::run(parts)).context("cannot start a worker")?);
     }
-    Ok(running)
+    Ok(Workers { workers, accepting })
 }
 
 /// The listeners of a shard's own ports.
@@ -300,6 +327,7 @@ fn wait_until_told(
     mut signals: Signals,
     running: Vec<Running>,
     shutdown: &ShutdownSource,
+    readiness: &Readiness,
 ) -> anyhow::Result<()> {
     let (tell, told) = mpsc::channel();
     let watchers: Vec<_> = running
@@ -330,6 +358,7 @@ fn wait_until_told(
         Ok(Told::ByWorker(number, ended)) => ended.with_context(|| format!("worker {number} ended")),
         Err(mpsc::RecvError) => Ok(()),
     };
+    readiness.set_draining();
     shutdown.trigger();
     let mut left = watchers.len() - usize::from(outcome.is_err());
     while left > 0 {

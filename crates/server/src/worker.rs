@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use config::{Network, SourcePort};
@@ -114,6 +115,8 @@ pub(crate) struct WorkerParts {
     pub(crate) mailboxes: Vec<Sender<HandedOver>>,
     pub(crate) inbox: Receiver<HandedOver>,
     pub(crate) shutdown: Shutdown,
+    /// Told once, when the worker accepts.
+    pub(crate) accepting: mpsc::Sender<()>,
 }
 
 /// What the sessions of one worker share.
@@ -126,7 +129,7 @@ pub(crate) struct Worker {
 
 /// Runs a worker until the server shuts down and its sessions are gone.
 pub(crate) async fn run(parts: WorkerParts) -> io::Result<()> {
-    let WorkerParts { service, control, passive, shard, mailboxes, inbox, mut shutdown } = parts;
+    let WorkerParts { service, control, passive, shard, mailboxes, inbox, mut shutdown, accepting } = parts;
     let passive_ports = PassivePorts::new(shard, &service.peers, mailboxes);
     for listener in passive {
         runtime::spawn(Rc::clone(&passive_ports).accept_on(Listener::from_bound(listener)?));
@@ -145,6 +148,9 @@ pub(crate) async fn run(parts: WorkerParts) -> io::Result<()> {
         acceptors
             .push(runtime::spawn(Rc::clone(&worker).accept_on(Listener::from_bound(listener)?, settings)));
     }
+    // Nobody may be waiting for it any more.
+    let _ = accepting.send(());
+    drop(accepting);
     shutdown.wait().await;
     let told = Instant::now();
     sleep_until(told + service.deadlines.drain_delay).await;

@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Server {
     child: Child,
     addresses: Vec<SocketAddr>,
+    metrics: Option<SocketAddr>,
     log: Log,
     log_ended: Receiver<()>,
     has_ended: bool,
@@ -55,6 +56,7 @@ struct LogLines {
 /// What a line of the log says about the start.
 enum Sign {
     Listening(SocketAddr),
+    Metrics(SocketAddr),
     Ready,
 }
 
@@ -90,7 +92,8 @@ impl Server {
             // Nobody may be waiting.
             let _ = ended_in.send(());
         });
-        let mut server = Self { child, addresses: Vec::new(), log, log_ended, has_ended: false, launch };
+        let mut server =
+            Self { child, addresses: Vec::new(), metrics: None, log, log_ended, has_ended: false, launch };
         server.wait_until_ready(&signs);
         server
     }
@@ -99,6 +102,7 @@ impl Server {
         loop {
             match signs.recv_timeout(PATIENCE) {
                 Ok(Sign::Listening(address)) => self.addresses.push(address),
+                Ok(Sign::Metrics(address)) => self.metrics = Some(address),
                 Ok(Sign::Ready) => break,
                 Err(error) => panic!("the server did not get ready: {error}"),
             }
@@ -114,6 +118,11 @@ impl Server {
     /// Where the listeners are, in the order of `--listen`.
     pub(crate) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where its metrics are, if it was started with `--metrics`.
+    pub(crate) fn metrics(&self) -> SocketAddr {
+        self.metrics.expect("a server with --metrics")
     }
 
     /// The port of the first listener, as clients want it on their command line.
@@ -299,6 +308,10 @@ fn sign(line: &str) -> Option<Sign> {
     let message = event.get("message")?.as_str()?;
     if message == "ready" {
         return Some(Sign::Ready);
+    }
+    if let Some((address, _)) = message.strip_prefix("metrics on http://").and_then(|url| url.split_once('/'))
+    {
+        return address.parse().ok().map(Sign::Metrics);
     }
     let (address, _) = message.strip_prefix("listening on ")?.split_once(';')?;
     address.parse().ok().map(Sign::Listening)
