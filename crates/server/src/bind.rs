@@ -19,7 +19,7 @@ const PASSIVE_PORT_TRIES_MAX: usize = 64;
 /// How many connections wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
 
-/// How long the start waits for ports that are in use, all of them together. A server on io_uring that was killed keeps its ports
+/// How long the start waits for a control port that is in use, and for the passive ports, all of them together. A server on io_uring that was killed keeps its ports
 /// for some milliseconds more, until the kernel has taken its rings apart, and whoever restarts it is quicker.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -27,9 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const TRY_EVERY: Duration = Duration::from_millis(10);
 
 /// Binds; a port that is in use is tried again until `deadline`.
-fn bind(address: SocketAddr, options: ListenOptions, deadline: Instant) -> io::Result<BoundListener> {
+fn patiently<T>(deadline: Instant, mut bind: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
-        match BoundListener::bind(address, options) {
+        match bind() {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
                 thread::sleep(TRY_EVERY);
             }
@@ -44,22 +44,15 @@ pub(crate) fn bind_control(
     all: &[SocketAddr],
     workers: usize,
 ) -> anyhow::Result<Vec<BoundListener>> {
-    let only_v6 = only_v6(address, all);
-    // Sockets that share a port do so with any other process of this user: without this look first, a second server
-    // would start, and take half of the clients.
-    let probe = ListenOptions { backlog: 1, reuse_port: false, only_v6 };
-    let address =
-        BoundListener::bind(address, probe).with_context(|| format!("cannot listen on {address}"))?.local();
-    let options = ListenOptions { backlog: BACKLOG, reuse_port: true, only_v6 };
-    (0..workers)
-        .map(|_| {
-            let listener = BoundListener::bind(address, options)
-                .with_context(|| format!("cannot listen on {address}"))?;
-            set_inherited_options(&listener)
-                .with_context(|| format!("cannot set up the listener on {address}"))?;
-            Ok(listener)
-        })
-        .collect()
+    let options = ListenOptions { backlog: BACKLOG, only_v6: only_v6(address, all) };
+    let bind = || BoundListener::bind_shared(address, options, workers);
+    let listeners =
+        patiently(Instant::now() + PATIENCE, bind).with_context(|| format!("cannot listen on {address}"))?;
+    for listener in &listeners {
+        set_inherited_options(listener)
+            .with_context(|| format!("cannot set up the listener on {address}"))?;
+    }
+    Ok(listeners)
 }
 
 /// What connections inherit from their listener, which saves a system call for each.
@@ -133,8 +126,9 @@ fn bind_on_all(hosts: &[SocketAddr], port: u16, deadline: Instant) -> io::Result
     let mut listeners: Vec<BoundListener> = Vec::with_capacity(hosts.len());
     for host in hosts {
         let port = listeners.first().map_or(port, |first| first.local().port());
-        let options = ListenOptions { backlog: BACKLOG, reuse_port: false, only_v6: only_v6(*host, hosts) };
-        listeners.push(bind(SocketAddr::new(host.ip(), port), options, deadline)?);
+        let address = SocketAddr::new(host.ip(), port);
+        let options = ListenOptions { backlog: BACKLOG, only_v6: only_v6(*host, hosts) };
+        listeners.push(patiently(deadline, || BoundListener::bind(address, options))?);
     }
     Ok(listeners)
 }
@@ -165,7 +159,7 @@ fn only_v6(address: SocketAddr, all: &[SocketAddr]) -> bool {
 /// Whether this machine has IPv6 at all: containers are often without.
 pub(crate) fn has_ipv6() -> bool {
     let unspecified = SocketAddr::new(IpAddr::from([0u16; 8]), 0);
-    BoundListener::bind(unspecified, ListenOptions { backlog: 1, reuse_port: false, only_v6: true }).is_ok()
+    BoundListener::bind(unspecified, ListenOptions { backlog: 1, only_v6: true }).is_ok()
 }
 
 #[cfg(test)]
@@ -190,7 +184,8 @@ mod tests {
 
     #[test]
     fn a_port_that_somebody_has_is_left_out() {
-        let host = addresses(&["127.0.0.1:0"]);
+        // At an address where no test beside this one listens, nor connects from.
+        let host = addresses(&["127.0.0.77:0"]);
         let taken = BoundListener::bind(host[0], ListenOptions::default()).unwrap();
         let port = taken.local().port();
         let range = PortRange::new(port, port).unwrap();

@@ -16,16 +16,13 @@ use crate::source::{Interest, Source};
 pub struct ListenOptions {
     /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
     pub backlog: u32,
-    /// Lets several sockets listen on one port, the kernel spreading connections over them (`SO_REUSEPORT`). It
-    /// also lets another process of the same user take a share, so it is for control ports only.
-    pub reuse_port: bool,
     /// Keeps an IPv6 socket from taking IPv4 connections too.
     pub only_v6: bool,
 }
 
 impl Default for ListenOptions {
     fn default() -> ListenOptions {
-        ListenOptions { backlog: 1024, reuse_port: false, only_v6: true }
+        ListenOptions { backlog: 1024, only_v6: true }
     }
 }
 
@@ -45,18 +42,39 @@ impl BoundListener {
     ///
     /// What `socket(2)`, `bind(2)` and `listen(2)` say: `EADDRINUSE`, `EACCES`, `EADDRNOTAVAIL`.
     pub fn bind(address: SocketAddr, options: ListenOptions) -> io::Result<BoundListener> {
-        let socket =
-            Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        if options.reuse_port {
-            socket.set_reuse_port(true)?;
-        }
-        if address.is_ipv6() {
-            socket.set_only_v6(options.only_v6)?;
-        }
+        let socket = new_socket(address, options)?;
         socket.bind(&address.into())?;
-        socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
-        BoundListener::from_fd(socket.into())
+        listen(socket, options)
+    }
+
+    /// Binds `address` with `sockets` sockets, among which the kernel spreads connections (`SO_REUSEPORT`). Port 0
+    /// takes one free port for all.
+    ///
+    /// Sockets that share a port do so with any other process of this user, so that a second server could come in and
+    /// take half of the clients. Therefore the first one binds alone, as by [`BoundListener::bind`], and begins to
+    /// share only when it has the port.
+    ///
+    /// # Errors
+    ///
+    /// As [`BoundListener::bind`].
+    pub fn bind_shared(
+        address: SocketAddr,
+        options: ListenOptions,
+        sockets: usize,
+    ) -> io::Result<Vec<BoundListener>> {
+        let mut listeners: Vec<BoundListener> = Vec::with_capacity(sockets);
+        for _ in 0..sockets {
+            let socket = new_socket(address, options)?;
+            if let Some(first) = listeners.first() {
+                socket.set_reuse_port(true)?;
+                socket.bind(&first.local.into())?;
+            } else {
+                socket.bind(&address.into())?;
+                socket.set_reuse_port(true)?;
+            }
+            listeners.push(listen(socket, options)?);
+        }
+        Ok(listeners)
     }
 
     /// Takes a socket that listens already, from a service manager or from a predecessor.
@@ -75,6 +93,20 @@ impl BoundListener {
     pub fn local(&self) -> SocketAddr {
         self.local
     }
+}
+
+fn new_socket(address: SocketAddr, options: ListenOptions) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(options.only_v6)?;
+    }
+    Ok(socket)
+}
+
+fn listen(socket: Socket, options: ListenOptions) -> io::Result<BoundListener> {
+    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+    BoundListener::from_fd(socket.into())
 }
 
 impl From<TcpListener> for BoundListener {
