@@ -10,6 +10,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use raw::{Client, connect_from, read_all, read_until_closed, reset};
+use socket2::{Domain, Socket, Type};
 use support::site::Site;
 use support::tree;
 
@@ -176,8 +177,10 @@ fn nobody_connects() {
 fn nobody_listens() {
     let site = site(&["--data-timeout", "1"]);
     let mut client = client_of(&site);
-    let (listener, place) = listen(&client);
-    drop(listener);
+    // It is bound, so that nobody else comes to have the port.
+    let deaf = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    deaf.bind(&SocketAddr::new(client.address(), 0).into()).expect("a free port");
+    let place = deaf.local_addr().ok().and_then(|address| address.as_socket()).expect("an address");
     for command in ["RETR file", "STOR new"] {
         client.says(format!("PORT {}", port_argument(place)), 200);
         client.says(command, 150);

@@ -6,12 +6,13 @@ mod support;
 
 use std::fs::File;
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use raw::process::Opened;
 use raw::waiting::until;
 use raw::{Client, read_all, read_until_closed};
+use support::address::lone_address;
 use support::server::Server;
 use support::site::Site;
 use support::tree;
@@ -117,14 +118,13 @@ fn out_of_descriptors_in_the_middle_of_transfers() {
     until("newcomers are admitted", || is_admitted(server.address()));
 }
 
-/// A server with one passive port, which was free a moment ago.
+/// A server with one passive port.
 fn with_one_port(prepare: impl FnOnce(&Path)) -> Site {
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|free| free.local_addr())
-        .expect("a free port")
-        .port();
+    let address = lone_address();
+    let (listen, port) = (format!("{}:0", address.ip()), address.port());
     let range = format!("{port}-{port}");
-    Site::new(&["--passive-ports", &range, "--log-level", "info"], |served, _| prepare(served))
+    let arguments = ["--listen", &listen, "--passive-ports", &range, "--log-level", "info"];
+    Site::new(&arguments, |served, _| prepare(served))
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 
 use nix::sys::signal::Signal;
+use support::address::lone_address;
 use support::program::Program;
 use support::server::{Server, refusal};
 use support::site::Site;
@@ -54,12 +55,12 @@ fn idle_clients_do_not_keep_it_from_ending() {
 
 #[test]
 fn serves_again_after_a_restart_and_after_being_killed() {
-    let mut site = Site::to_read(Names::Ascii);
+    let listen = lone_address().to_string();
+    let mut site = Site::new(&["--listen", &listen], |served, _| tree::build(served, Names::Ascii));
     fetches(&site, &site.server, LARGE);
     site.server = site.server.restart();
     fetches(&site, &site.server, LARGE);
     // The address of a server that was killed is free at once, although its connections linger.
-    let listen = site.server.address().to_string();
     let lingering = TcpStream::connect(site.server.address()).expect("a connection");
     site.server.kill();
     site.server = Server::start(&site.served, &["--listen", &listen]);
@@ -79,10 +80,11 @@ fn serves_on_every_number_of_workers() {
 
 #[test]
 fn passive_ports_come_from_the_range_alone() {
-    // A port that was free a moment ago, for the range has to be named.
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its number").port();
-    let range = format!("{free}-{free}");
-    let site = Site::new(&["--passive-ports", &range], |served, _| tree::build(served, Names::Ascii));
+    let address = lone_address();
+    let (listen, port) = (format!("{}:0", address.ip()), address.port());
+    let range = format!("{port}-{port}");
+    let arguments = ["--listen", &listen, "--passive-ports", &range];
+    let site = Site::new(&arguments, |served, _| tree::build(served, Names::Ascii));
     let mut client = BufReader::new(TcpStream::connect(site.server.address()).expect("a connection"));
     let mut replies = String::new();
     for command in ["USER anonymous", "PASS guest", "EPSV"] {
@@ -91,7 +93,7 @@ fn passive_ports_come_from_the_range_alone() {
     while !replies.contains("229 ") {
         assert_ne!(client.read_line(&mut replies).expect("a reply"), 0, "{replies}");
     }
-    assert!(replies.contains(&format!("(|||{free}|)")), "{replies}");
+    assert!(replies.contains(&format!("(|||{port}|)")), "{replies}");
 }
 
 #[test]

@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn a_taken_port_has_an_owner() {
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        // At an address where no test beside this one listens, nor connects from.
+        let taken = TcpListener::bind("127.0.0.77:0").unwrap();
         let address = taken.local_addr().unwrap();
         assert_eq!(try_bind(address, true), Bind::Taken);
         let owners = Owners::look().of(address.port());

@@ -173,7 +173,7 @@ impl Server {
         assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "the server was still there to be killed");
     }
 
-    /// Stops the server and starts it again, on another port.
+    /// Stops the server and starts it again, as it was started: on another port, unless that was named.
     pub(crate) fn restart(mut self) -> Self {
         self.end_well();
         Self::launch(std::mem::take(&mut self.launch))
