@@ -96,7 +96,7 @@ impl Dialogue {
 
     fn collect(&mut self) {
         while let Some(action) = self.session.poll_action() {
-            if let Action::Reply(reply) = &action {
+            if let Action::Reply { reply, .. } = &action {
                 let mut bytes = Vec::new();
                 reply.encode(&mut bytes);
                 let text = String::from_utf8(bytes).unwrap();

@@ -336,7 +336,7 @@ impl ControlConnection {
         let mut ending = None;
         while let Some(action) = self.session.poll_action() {
             match action {
-                Action::Reply(reply) => {
+                Action::Reply { reply, .. } => {
                     tracing::debug!(session = self.id, code = reply.code().number(), "reply");
                     reply.encode(&mut replies);
                 }

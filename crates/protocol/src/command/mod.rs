@@ -16,8 +16,8 @@ mod verbs;
 mod words;
 
 pub use address::{parse_extended_passive_reply, parse_passive_reply};
-pub use parse::parse;
-pub use verbs::{offered_verbs, syntax};
+pub use parse::{parse, parse_counted};
+pub use verbs::{VerbNumber, offered_verbs, syntax};
 
 use std::borrow::Cow;
 use std::fmt;

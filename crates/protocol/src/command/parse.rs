@@ -1,6 +1,6 @@
 //! From a line to a [`Command`].
 
-use super::verbs;
+use super::verbs::{self, VerbNumber};
 use super::words::{decimal, non_empty, trim};
 use super::{Command, ParseError, Structure, TransferMode, TypeCode, Verb};
 use crate::line::SUBNEGOTIATION_END;
@@ -17,15 +17,22 @@ use crate::line::SUBNEGOTIATION_END;
 /// `QUIT`: the commands that are sent with it (RFC 959 section 4.1.3). Before another verb it makes the line
 /// unknown.
 pub fn parse(line: &[u8]) -> Result<Command<'_>, ParseError> {
+    parse_counted(line).1
+}
+
+/// As [`parse`], with the verb's number beside what it comes to, for whoever counts commands.
+pub fn parse_counted(line: &[u8]) -> (VerbNumber, Result<Command<'_>, ParseError>) {
     let synch_bytes = line.iter().take_while(|&&byte| byte >= SUBNEGOTIATION_END).count();
     let line = &line[synch_bytes..];
     let verb_bytes =
         line.iter().take(Verb::LENGTH_MAX + 1).position(|&byte| byte == b' ').unwrap_or(line.len());
-    let row = Verb::new(&line[..verb_bytes]).and_then(verbs::find).ok_or(ParseError::Unknown)?;
+    let Some((number, row)) = Verb::new(&line[..verb_bytes]).and_then(verbs::find) else {
+        return (VerbNumber::OTHER, Err(ParseError::Unknown));
+    };
     if synch_bytes > 0 && !matches!(row.name, "ABOR" | "STAT" | "QUIT") {
-        return Err(ParseError::Unknown);
+        return (VerbNumber::OTHER, Err(ParseError::Unknown));
     }
-    row.read(line.get(verb_bytes + 1..).and_then(non_empty))
+    (number, row.read(line.get(verb_bytes + 1..).and_then(non_empty)))
 }
 
 /// The rule of a command without an argument: blanks are none.

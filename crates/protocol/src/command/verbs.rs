@@ -183,11 +183,53 @@ fn site_usage(argument: &[u8]) -> Option<&'static str> {
     SITE_SYNTAX.iter().find(|(name, ..)| is_named(name)).map(|&(_, _, usage)| usage)
 }
 
-/// The row of a verb.
-pub(super) fn find(verb: Verb) -> Option<&'static Row> {
-    let row = &ROWS[INDEX.rows[slot(verb.key(), INDEX.multiplier)] as usize];
-    (row.key == verb.key()).then_some(row)
+/// The row of a verb, and the verb's number.
+pub(super) fn find(verb: Verb) -> Option<(VerbNumber, &'static Row)> {
+    let at = INDEX.rows[slot(verb.key(), INDEX.multiplier)];
+    let row = &ROWS[at as usize];
+    (row.key == verb.key()).then_some((VerbNumber(at.min(OFFERED_COUNT)), row))
 }
+
+/// A verb as a small number, by which commands can be counted. Those that are offered have one each; all others, and
+/// lines that are no command, share [`VerbNumber::OTHER`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VerbNumber(u8);
+
+impl VerbNumber {
+    /// Whatever is not offered.
+    pub const OTHER: Self = Self(OFFERED_COUNT);
+    /// How many numbers there are, from 0 on.
+    pub const COUNT: usize = OFFERED_COUNT as usize + 1;
+
+    /// The number.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// The verb in upper case, or `other`.
+    pub fn name(self) -> &'static str {
+        if self == Self::OTHER { "other" } else { ROWS[self.index()].name }
+    }
+
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..=OFFERED_COUNT).map(Self)
+    }
+}
+
+/// How many rows are of verbs that are offered. They stand before the others, or the crate does not compile.
+const OFFERED_COUNT: u8 = {
+    let mut count = 0;
+    let mut at = 0;
+    while at < ROWS.len() {
+        if matches!(ROWS[at].reading, Reading::Offered { .. }) {
+            assert!(count as usize == at, "verbs that are offered come first");
+            count += 1;
+        }
+        at += 1;
+    }
+    count
+};
 
 /// How a command is written, for `HELP command`: for example `"RETR path"`. `None` where it is unknown or not
 /// offered. The subcommands of `SITE` are found too, as `SITE CHMOD`.
@@ -197,7 +239,7 @@ pub fn syntax(verb: &[u8]) -> Option<&'static str> {
     {
         return Some(syntax);
     }
-    match find(Verb::new(verb)?)?.reading {
+    match find(Verb::new(verb)?)?.1.reading {
         Reading::Offered { syntax, .. } => Some(syntax),
         Reading::NotOffered => None,
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::command::{HashAlgorithm, ListArgument};
+use crate::command::{HashAlgorithm, ListArgument, VerbNumber};
 use crate::path::VirtualPath;
 use crate::reply::Reply;
 use crate::rights::Rights;
@@ -13,7 +13,12 @@ use super::facts::FactSelection;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
     /// Send this reply.
-    Reply(Reply),
+    Reply {
+        /// The reply.
+        reply: Reply,
+        /// The verb of the command that it answers; none for what the server says of itself.
+        to: Option<VerbNumber>,
+    },
     /// Check a name and a password; answered by [`Session::handle_login`](super::Session::handle_login).
     Authenticate {
         /// The name, as the client sent it.

@@ -14,7 +14,7 @@ impl Session {
     /// The outside leased a port for `PASV` or `EPSV` (the address is the one to tell the client), or could not: then
     /// `Err` is the reply.
     pub fn handle_passive(&mut self, kind: PassiveKind, leased: Result<SocketAddr, Reply>) {
-        self.waiting = Waiting::Nobody;
+        self.stop_waiting();
         match (kind, leased) {
             (_, Err(refusal)) => {
                 self.data = DataSlot::Empty;
@@ -87,7 +87,7 @@ impl Session {
     /// Whether the account may have a data connection made to an address that is not the client's own: a transfer between
     /// two servers, or the bounce attack of RFC 2577 section 3.
     pub fn handle_foreign_address(&mut self, address: SocketAddr, permitted: bool) {
-        self.waiting = Waiting::Nobody;
+        self.stop_waiting();
         if permitted {
             self.set_active(address);
         } else {

@@ -13,7 +13,7 @@ use super::{
 impl Session {
     /// The outside did what an [`Action::File`] asked, or could not: then `Err` is the reply.
     pub fn handle_file_answer(&mut self, request: FileRequest, answer: Result<FileAnswer, Reply>) {
-        self.waiting = Waiting::Nobody;
+        self.stop_waiting();
         let reply = match answer {
             Ok(answer) => self.file_reply(request, answer),
             Err(refusal) => refusal,

@@ -35,7 +35,7 @@ pub enum LoginVerdict {
 impl Session {
     /// The outside checked a name and a password.
     pub fn handle_login(&mut self, verdict: LoginVerdict) {
-        self.waiting = Waiting::Nobody;
+        self.stop_waiting();
         let Login::Checking { user } = std::mem::replace(&mut self.login, Login::NoUser) else {
             return;
         };

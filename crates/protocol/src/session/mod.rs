@@ -39,7 +39,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::command::{self, Command, HashAlgorithm, ParseError, Verb};
+use crate::command::{self, Command, HashAlgorithm, ParseError, Verb, VerbNumber};
 use crate::path::{PathError, VirtualPath};
 use crate::reply::Reply;
 use crate::rights::Rights;
@@ -108,6 +108,10 @@ pub struct Session {
     data: DataSlot,
     only_epsv: bool,
     waiting: Waiting,
+    /// The verb of the command that is waited for.
+    waiting_verb: Option<VerbNumber>,
+    /// The verb of the command that replies are made for at this moment.
+    answered_verb: Option<VerbNumber>,
     /// `QUIT` came while a transfer ran: the control connection is closed once the transfer's result is told.
     quitting: bool,
     closed: bool,
@@ -155,6 +159,8 @@ impl Session {
             data: DataSlot::Empty,
             only_epsv: false,
             waiting: Waiting::Nobody,
+            waiting_verb: None,
+            answered_verb: None,
             quitting: false,
             closed: false,
             held: VecDeque::new(),
@@ -223,7 +229,7 @@ impl Session {
             return;
         }
         if self.held.is_empty() && self.is_free() {
-            self.reply(say::LINE_TOO_LONG);
+            self.refuse_line_too_long();
         } else {
             self.hold(Held::TooLong, 1);
         }
@@ -234,6 +240,7 @@ impl Session {
         if self.closed {
             return;
         }
+        self.answered_verb = None;
         self.reply(match deadline {
             Deadline::Login => say::LOGIN_DEADLINE,
             Deadline::Idle => say::IDLE_DEADLINE,
@@ -249,13 +256,13 @@ impl Session {
 
     /// A line that came while something is outstanding.
     fn hold_or_handle_at_once(&mut self, line: &[u8]) {
-        let command = command::parse(line);
+        let (verb, command) = command::parse_counted(line);
         if matches!(command, Ok(Command::Abor)) {
             self.abort_early();
         }
         let in_order = self.held.is_empty() && self.waiting == Waiting::Nobody;
         if in_order && self.is_answered_during_transfer(&command) {
-            self.handle_parsed(command);
+            self.handle_parsed(verb, command);
         } else {
             self.hold(Held::Line(line.into()), line.len());
         }
@@ -285,7 +292,7 @@ impl Session {
                 }
                 Some(Held::TooLong) => {
                     self.held_bytes -= 1 + size_of::<Held>();
-                    self.reply(say::LINE_TOO_LONG);
+                    self.refuse_line_too_long();
                 }
                 None => {}
             }
@@ -297,10 +304,12 @@ impl Session {
     }
 
     fn dispatch(&mut self, line: &[u8]) {
-        self.handle_parsed(command::parse(line));
+        let (verb, command) = command::parse_counted(line);
+        self.handle_parsed(verb, command);
     }
 
-    fn handle_parsed(&mut self, command: Result<Command<'_>, ParseError>) {
+    fn handle_parsed(&mut self, verb: VerbNumber, command: Result<Command<'_>, ParseError>) {
+        self.answered_verb = Some(verb);
         let command = match command {
             Ok(command) => command,
             Err(ParseError::Unknown) => return self.reply(say::UNKNOWN_COMMAND),
@@ -423,13 +432,25 @@ impl Session {
     }
 
     fn reply(&mut self, reply: Reply) {
-        self.actions.push_back(Action::Reply(reply));
+        self.actions.push_back(Action::Reply { reply, to: self.answered_verb });
+    }
+
+    fn refuse_line_too_long(&mut self) {
+        self.answered_verb = Some(VerbNumber::OTHER);
+        self.reply(say::LINE_TOO_LONG);
     }
 
     /// Asks the outside something that the next line must wait for.
     fn ask(&mut self, waiting: Waiting, action: Action) {
         self.waiting = waiting;
+        self.waiting_verb = self.answered_verb;
         self.actions.push_back(action);
+    }
+
+    /// What was asked is answered: the replies that come now are to the command that needed it.
+    fn stop_waiting(&mut self) {
+        self.waiting = Waiting::Nobody;
+        self.answered_verb = self.waiting_verb;
     }
 
     /// Whether the account has the right; otherwise the reply says that it has not.

@@ -1,7 +1,7 @@
 //! Transfers over a data connection: `RETR`, `STOR`, `APPE`, `STOU`, `LIST`, `NLST`, `MLSD`, with `REST`, `ALLO` and
 //! `ABOR`.
 
-use crate::command::ListArgument;
+use crate::command::{ListArgument, VerbNumber};
 use crate::reply::Reply;
 use crate::rights::Rights;
 
@@ -29,6 +29,7 @@ pub(super) enum DataSlot {
 pub(super) struct Label {
     name: Box<[u8]>,
     transfer_type: TransferType,
+    verb: Option<VerbNumber>,
 }
 
 impl DataSlot {
@@ -59,6 +60,7 @@ impl Session {
         let DataSlot::Opening { label, .. } = std::mem::replace(&mut self.data, DataSlot::Empty) else {
             return;
         };
+        self.answered_verb = label.verb;
         let reply = opening_reply(&label, opened);
         self.data = DataSlot::Moving { label, bytes: 0 };
         self.reply(reply);
@@ -75,6 +77,9 @@ impl Session {
     /// The transfer is over; its data connection is closed, unless it was [`TransferEnd::Refused`].
     pub fn handle_transfer_ended(&mut self, end: TransferEnd) {
         let slot = std::mem::replace(&mut self.data, DataSlot::Empty);
+        if let DataSlot::Opening { label, .. } | DataSlot::Moving { label, .. } = &slot {
+            self.answered_verb = label.verb;
+        }
         if let (TransferEnd::Refused(_), DataSlot::Opening { setup, .. }) = (&end, slot) {
             self.data = DataSlot::Ready(setup);
         }
@@ -163,7 +168,7 @@ impl Session {
         let DataSlot::Ready(setup) = self.data else {
             return self.reply(say::DATA_SETUP_FIRST);
         };
-        let label = Label { name: name.into(), transfer_type: self.transfer_type };
+        let label = Label { name: name.into(), transfer_type: self.transfer_type, verb: self.answered_verb };
         self.data = DataSlot::Opening { setup, label };
         let transfer = Transfer { what, setup, transfer_type: self.transfer_type };
         self.actions.push_back(Action::Transfer(Box::new(transfer)));
