@@ -8,7 +8,6 @@
 mod admission;
 mod advertise;
 mod bind;
-mod cli;
 mod control;
 mod data;
 mod descriptors;
@@ -34,6 +33,7 @@ use std::io::{self, IsTerminal as _, Read as _};
 use std::process::ExitCode;
 
 use clap::Parser;
+use cli::{Cli, Command};
 use config::{Config, Sources, Warning};
 
 #[global_allocator]
@@ -43,19 +43,19 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PASSWORD_BYTES_MAX: u64 = 4096;
 
 fn main() -> ExitCode {
-    match cli::Cli::parse().command {
-        cli::Command::Serve(options) => with_config(&options.into_sources(), serve),
-        cli::Command::CheckConfig(options) => with_config(&options.into_sources(), check),
-        cli::Command::Doctor(options) => match options.target() {
+    match Cli::parse().command {
+        Command::Serve(options) => with_config(&options.into_sources(), serve),
+        Command::CheckConfig(options) => with_config(&options.into_sources(), check),
+        Command::Doctor(options) => match options.target() {
             Some(Ok(target)) => tell(&doctor::examine_server(&target)),
             Some(Err(error)) => fail(&error),
             None => with_config(&options.into_sources(), |config, _| tell(&doctor::examine_config(config))),
         },
-        cli::Command::Tunnel(options) => match tunnel::run(&options.into_options()) {
+        Command::Tunnel(options) => match tunnel::run(&options.into_options()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
         },
-        cli::Command::HashPassword => hash_password(),
+        Command::HashPassword => hash_password(),
     }
 }
 

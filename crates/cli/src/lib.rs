@@ -1,4 +1,8 @@
 //! The command line. Every flag of `serve` has a key in the configuration, which has more.
+//!
+//! It is a crate of its own since more than the program reads it: the manual pages and the completions of shells are made
+//! of it when the program is packaged.
+#![forbid(unsafe_code)]
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -13,13 +17,15 @@ use tunnel::{PassiveTarget, ServerAddress, TunnelOptions};
 /// An FTP server that moves files as fast as the kernel can.
 #[derive(Debug, Parser)]
 #[command(name = "ringftpd", version, max_term_width = 100, arg_required_else_help = true)]
-pub(crate) struct Cli {
+pub struct Cli {
+    /// What is to be done.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub command: Command,
 }
 
+/// What is to be done.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub enum Command {
     /// Serve a directory.
     ///
     /// Without options everybody may log in as `anonymous` and read, on port 2121 of every address, with one worker for
@@ -87,7 +93,7 @@ Examples:
 
 /// A tunnel.
 #[derive(Debug, Args)]
-pub(crate) struct Tunnel {
+pub struct Tunnel {
     /// The FTP server, as the SSH host reaches it.
     #[arg(value_name = "ftp://HOST[:PORT]")]
     server: ServerAddress,
@@ -123,7 +129,9 @@ enum PassiveTo {
 }
 
 impl Tunnel {
-    pub(crate) fn into_options(self) -> TunnelOptions {
+    /// What the tunnel is made of.
+    #[must_use]
+    pub fn into_options(self) -> TunnelOptions {
         TunnelOptions {
             ssh_options: self.ssh_option,
             ssh_address: self.ssh_address,
@@ -138,7 +146,7 @@ impl Tunnel {
 
 /// Flags of `serve`; those that are not given leave the word to environment, file and defaults.
 #[derive(Debug, Args)]
-pub(crate) struct Serve {
+pub struct Serve {
     /// The directory to serve. Clients see it as `/` and cannot leave it.
     directory: Option<PathBuf>,
 
@@ -226,13 +234,15 @@ struct Log {
 
 impl Serve {
     /// The server that was named in place of a directory.
-    pub(crate) fn target(&self) -> Option<Result<Target, TargetError>> {
+    #[must_use]
+    pub fn target(&self) -> Option<Result<Target, TargetError>> {
         let subject = self.directory.as_deref().and_then(Path::to_str)?;
         subject.starts_with("ftp://").then(|| subject.parse())
     }
 
     /// Where the configuration comes from, with this process's environment.
-    pub(crate) fn into_sources(self) -> Sources {
+    #[must_use]
+    pub fn into_sources(self) -> Sources {
         let overrides = Overrides {
             directory: self.directory,
             listen: (!self.listen.is_empty()).then_some(self.listen),
