@@ -57,6 +57,14 @@ pub enum Command {
     #[command(after_long_help = TUNNEL_EXAMPLES)]
     Tunnel(Tunnel),
 
+    /// Say whether the server of a configuration takes clients, for health checks.
+    ///
+    /// Reads flags, environment and file as `serve` does, and asks the server on this machine: where `metrics.address` is
+    /// set by HTTP for /health/ready, and else by FTP, where the answer has to be 220, on the first listener without PROXY
+    /// protocol if there is one. One line says what came of it; the exit code is 0 if the server is ready and 1 if not.
+    #[command(after_long_help = HEALTH_EXAMPLES)]
+    Health(Box<Serve>),
+
     /// Hash a password for an account in the configuration.
     ///
     /// Asks for the password on the terminal, or reads one line from standard input, and prints the argon2id hash to put
@@ -85,6 +93,13 @@ Examples:
   ringftpd doctor ftp://ftp.example.org/
 
 The exit code is 0 where nothing is worse than a note, 3 after warnings, 4 after problems.";
+
+const HEALTH_EXAMPLES: &str = "\
+Examples:
+  ringftpd health --config /etc/ringftpd.toml
+  ringftpd health --listen 127.0.0.1:21 /srv/mirror
+  HEALTHCHECK CMD [\"/usr/bin/ringftpd\", \"health\"]
+      In a Dockerfile, where the image or who runs it says by RINGFTPD_... variables what is served.";
 
 const TUNNEL_EXAMPLES: &str = "\
 Examples:

@@ -14,6 +14,7 @@ mod descriptors;
 mod digest;
 mod farewell;
 mod files;
+mod health;
 mod logging;
 mod logins;
 mod metrics;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
         },
+        Command::Health(options) => with_config(&options.into_sources(), health),
         Command::HashPassword => hash_password(),
     }
 }
@@ -89,6 +91,16 @@ fn check(config: &Config, warnings: &[Warning]) -> ExitCode {
     }
     print!("{}", config.to_toml());
     ExitCode::SUCCESS
+}
+
+fn health(config: &Config, _: &[Warning]) -> ExitCode {
+    match health::ask(config) {
+        Ok(answer) => {
+            println!("{answer}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&format_args!("{error:#}")),
+    }
 }
 
 fn tell(report: &doctor::Report) -> ExitCode {
