@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Mixed(RunOptions),
     /// Clients that vanish in the middle: afterwards nothing may be left of them.
     Abort(RunOptions),
+    /// Files from server to server, in both directions. Every file is compared.
+    Fxp(RunOptions),
     /// Lay reports over one another.
     Report(ReportOptions),
     /// Measure two servers in turn on the same core, and print the ratio of their processor times.
@@ -84,6 +86,7 @@ impl Command {
             Self::Idle(options) => (Scenario::Idle, options),
             Self::Mixed(options) => (Scenario::Mixed, options),
             Self::Abort(options) => (Scenario::Abort, options),
+            Self::Fxp(options) => (Scenario::Fxp, options),
             Self::Report(_) | Self::Compare(_) => return None,
         })
     }
@@ -92,9 +95,17 @@ impl Command {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RunOptions {
     /// The server. The path is the file that is fetched; for `list` the directory; for `upload`, `abort` and `mixed` the
-    /// directory that is stored into, unless --upload-to says another. Without this, a server is started.
+    /// directory that is stored into, unless --upload-to says another; for `fxp` the file. Without this, a server is started.
     #[arg(long, value_name = "ftp://[USER:PASS@]HOST[:PORT][/PATH]")]
     pub(crate) target: Option<Target>,
+
+    /// The other server of `fxp`, named as the first.
+    #[arg(long, value_name = "ftp://[USER:PASS@]HOST[:PORT][/PATH]", requires = "target")]
+    pub(crate) target2: Option<Target>,
+
+    /// FTP over TLS. It is refused: neither ringftpd nor this tester speaks TLS yet.
+    #[arg(long)]
+    pub(crate) tls: bool,
 
     /// How many sessions there are at once [default: what the scenario is usually run with].
     #[arg(long, value_name = "N", value_parser = at_least_one)]
@@ -134,7 +145,7 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     pub(crate) pipeline: usize,
 
-    /// The size of an upload, with a suffix of K, M or G if you like.
+    /// The size of an upload, and of what `fxp` moves between servers of the tester's own, with a suffix of K, M or G if you like.
     #[arg(long, value_name = "BYTES", default_value = "64K", value_parser = bytes)]
     pub(crate) upload_size: u64,
 

@@ -13,12 +13,28 @@ const DESCRIPTORS_OWN: u64 = 64;
 /// What is left of them for data connections at the least, where those go through a gate.
 const DESCRIPTORS_GATED_MIN: u64 = 256;
 
-/// Raises the limit of descriptors, and checks that the sessions fit into it. Returns how many are left.
+/// Most units a second that one worker's clock is asked to begin. None has been seen to get near it.
+const RATE_PER_WORKER_MAX: f64 = 1e6;
+
+/// How long a local port is not used again after its connection: on loopback the kernel takes it back after a second
+/// (net.ipv4.tcp_tw_reuse), elsewhere after a minute.
+const PORT_RESTS_ON_LOOPBACK_S: f64 = 1.0;
+const PORT_RESTS_ELSEWHERE_S: f64 = 60.0;
+
+/// How many sessions there are, and how many descriptors they leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) sessions: usize,
+    pub(crate) descriptors_left: usize,
+}
+
+/// Raises the limit of descriptors, and checks that the sessions fit into it. Those that nobody asked for in number are
+/// as many as fit.
 ///
 /// # Errors
 ///
 /// If they do not, with the number that would.
-pub(crate) fn check_descriptors(scenario: Scenario, sessions: usize) -> anyhow::Result<usize> {
+pub(crate) fn check_descriptors(scenario: Scenario, asked: Option<usize>) -> anyhow::Result<Held> {
     let (soft, hard) =
         getrlimit(Resource::RLIMIT_NOFILE).context("cannot tell how many descriptors may be open")?;
     if soft < hard {
@@ -26,16 +42,62 @@ pub(crate) fn check_descriptors(scenario: Scenario, sessions: usize) -> anyhow::
     }
     let each = scenario.descriptors_per_session();
     let own = DESCRIPTORS_OWN + if scenario == Scenario::Pasv { DESCRIPTORS_GATED_MIN } else { 0 };
+    let most = hard.saturating_sub(own) / each;
+    let usual = || scenario.sessions_default().min(usize::try_from(most).unwrap_or(usize::MAX)).max(1);
+    let sessions = asked.unwrap_or_else(usual);
     let needed = sessions as u64 * each + own;
     if needed > hard {
-        let most = hard.saturating_sub(own) / each;
         bail!(
             "{sessions} sessions of {} need {needed} descriptors, and this process may open {hard}: it can hold {most} \
              sessions (--sessions {most}), more with a higher limit (ulimit -n)",
             scenario.name()
         );
     }
-    Ok(usize::try_from(hard - needed + own - DESCRIPTORS_OWN).unwrap_or(usize::MAX))
+    let descriptors_left = usize::try_from(hard - needed + own - DESCRIPTORS_OWN).unwrap_or(usize::MAX);
+    Ok(Held { sessions, descriptors_left })
+}
+
+/// Checks that this machine can begin so many units a second.
+///
+/// # Errors
+///
+/// If it cannot, with the rate that it can.
+pub(crate) fn check_rate(
+    scenario: Scenario,
+    rate: f64,
+    workers: usize,
+    sources: usize,
+    is_loopback: bool,
+) -> anyhow::Result<()> {
+    #[expect(clippy::cast_precision_loss, reason = "a number of cores")]
+    let most = RATE_PER_WORKER_MAX * workers as f64;
+    if rate > most {
+        bail!("a rate of {rate} a second is more than {workers} worker(s) can begin: at most {most} (--rate {most})");
+    }
+    if !scenario.connects_for_each_unit() {
+        return Ok(());
+    }
+    let Some(ports) = local_ports()? else { return Ok(()) };
+    let rests_s = if is_loopback { PORT_RESTS_ON_LOOPBACK_S } else { PORT_RESTS_ELSEWHERE_S };
+    #[expect(clippy::cast_precision_loss, reason = "a number of ports")]
+    let most = ((ports * sources.max(1)) as f64 / rests_s).floor();
+    if rate > most {
+        bail!(
+            "{rate} sessions a second need more local ports than there are: {ports} for each of {} source address(es), each \
+             used again after {rests_s} s, are good for {most} a second (--rate {most})",
+            sources.max(1)
+        );
+    }
+    Ok(())
+}
+
+/// How many local ports a source address has, if the kernel tells.
+fn local_ports() -> anyhow::Result<Option<usize>> {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
+        .context("cannot tell which ports may be used")?;
+    let mut ends = range.split_whitespace().filter_map(|end| end.parse::<usize>().ok());
+    let (Some(low), Some(high)) = (ends.next(), ends.next()) else { return Ok(None) };
+    Ok(Some(high.saturating_sub(low) + 1))
 }
 
 /// Checks that each session has a port of its own for each connection to one port of the server's.
@@ -44,11 +106,7 @@ pub(crate) fn check_descriptors(scenario: Scenario, sessions: usize) -> anyhow::
 ///
 /// If there are fewer, with the number of sessions and of source addresses that would do.
 pub(crate) fn check_ports(sessions: usize, sources: usize) -> anyhow::Result<()> {
-    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
-        .context("cannot tell which ports may be used")?;
-    let mut ends = range.split_whitespace().filter_map(|end| end.parse::<usize>().ok());
-    let (Some(low), Some(high)) = (ends.next(), ends.next()) else { return Ok(()) };
-    let ports = high.saturating_sub(low) + 1;
+    let Some(ports) = local_ports()? else { return Ok(()) };
     let most = ports * sources.max(1);
     if sessions > most {
         let needed = sessions.div_ceil(ports);
@@ -85,9 +143,20 @@ mod tests {
 
     #[test]
     fn too_much_is_refused_with_the_number_that_fits() {
-        let refused = check_descriptors(Scenario::Pasv, 100_000_000).unwrap_err().to_string();
+        let refused = check_descriptors(Scenario::Pasv, Some(100_000_000)).unwrap_err().to_string();
         assert!(refused.contains("--sessions "), "{refused}");
         let refused = check_ports(100_000_000, 1).unwrap_err().to_string();
         assert!(refused.contains("--source-addresses "), "{refused}");
+        let rate = |scenario, rate| check_rate(scenario, rate, 1, 1, false).map_err(|error| error.to_string());
+        assert!(rate(Scenario::Noop, 1e9).unwrap_err().contains("--rate 1000000"));
+        assert!(rate(Scenario::Login, 900_000.0).unwrap_err().contains("local ports"));
+        assert_eq!(rate(Scenario::Noop, 900_000.0), Ok(()));
+        assert_eq!(rate(Scenario::Login, 1.0), Ok(()));
+    }
+
+    #[test]
+    fn what_nobody_asked_for_fits() {
+        let held = check_descriptors(Scenario::Pasv, None).unwrap();
+        assert!((1..=Scenario::Pasv.sessions_default()).contains(&held.sessions), "{held:?}");
     }
 }

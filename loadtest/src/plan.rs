@@ -23,15 +23,11 @@ pub(crate) enum DataMode {
 /// What a run does.
 pub(crate) struct Plan {
     pub(crate) scenario: Scenario,
-    pub(crate) address: SocketAddr,
-    pub(crate) user: Vec<u8>,
-    pub(crate) password: Vec<u8>,
-    /// What is fetched; slots take them in turn.
-    pub(crate) files: Vec<(Vec<u8>, Content)>,
+    pub(crate) server: Endpoint,
+    /// The other server, where files go from server to server.
+    pub(crate) other: Option<Endpoint>,
     /// The directory that is listed, and what its listing should look like.
     pub(crate) listed: Listed,
-    /// The directory that is stored into, with its slash if it has a name.
-    pub(crate) upload_folder: Vec<u8>,
     /// How long an upload is, in bytes.
     pub(crate) upload_bytes: u64,
     pub(crate) data: DataMode,
@@ -53,6 +49,29 @@ pub(crate) struct Plan {
     pub(crate) window: Window,
     pub(crate) rendezvous: Rendezvous,
     pub(crate) stopped: AtomicBool,
+    /// What was to be seen of idle sessions was seen: they may go.
+    pub(crate) looked_at: AtomicBool,
+}
+
+/// A server, who logs in, and what is done there.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
+    pub(crate) user: Vec<u8>,
+    pub(crate) password: Vec<u8>,
+    /// What is fetched; slots take them in turn.
+    pub(crate) files: Vec<(Vec<u8>, Content)>,
+    /// The directory that is stored into, with its slash if it has a name.
+    pub(crate) upload_folder: Vec<u8>,
+}
+
+/// Which of the servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The one that every scenario has.
+    Server,
+    /// The other end of transfers between servers.
+    Other,
 }
 
 /// A directory that is listed.
@@ -67,6 +86,13 @@ pub(crate) struct Listed {
 }
 
 impl Plan {
+    pub(crate) fn endpoint(&self, side: Side) -> &Endpoint {
+        match (side, &self.other) {
+            (Side::Other, Some(other)) => other,
+            _ => &self.server,
+        }
+    }
+
     /// Whether the run was told to end before its time.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::client::Control;
 use crate::content::Content;
 use crate::failure::{Cause, Failure};
-use crate::plan::{DataMode, Listed, Plan};
+use crate::plan::{DataMode, Listed, Plan, Side};
 use crate::scenario::listing;
 use crate::slot::{Desk, Slot};
 use crate::worker::Share;
@@ -17,12 +17,14 @@ use crate::worker::Share;
 /// A file up to this size is compared byte by byte, a longer one by its hash.
 const KEPT_BYTES_MAX: usize = 1024 * 1024;
 
-/// What the first session found.
+/// What the first sessions found.
 #[derive(Debug)]
 pub(crate) struct Probed {
     pub(crate) data: DataMode,
     /// What the first of the files contains.
     pub(crate) content: Option<Content>,
+    /// What the other server's first file contains.
+    pub(crate) other_content: Option<Content>,
     pub(crate) listed: Listed,
 }
 
@@ -40,16 +42,33 @@ pub(crate) async fn probe(plan: Arc<Plan>) -> Result<Probed, Failure> {
             let mut control = Control::open(&slot).await?;
             control.login().await?;
             control.quit().await?;
-            return Ok(Probed { data: plan.data, content: None, listed: plan.listed.clone() });
+            let listed = plan.listed.clone();
+            return Ok(Probed { data: plan.data, content: None, other_content: None, listed });
         }
         let mut control = Control::ready(&slot).await?;
         let data = known_mode(&plan, &mut control).await?;
         control.prefer(data);
-        let content = if plan.scenario.fetches() { Some(contents(&plan, &mut control).await?) } else { None };
+        let content = if plan.scenario.fetches() {
+            Some(contents(&plan, Side::Server, &mut control).await?)
+        } else {
+            None
+        };
         let listed =
             if plan.scenario.lists() { listed(&plan, &mut control).await? } else { plan.listed.clone() };
         control.quit().await?;
-        Ok(Probed { data, content, listed })
+        let mut probed = Probed { data, content, other_content: None, listed };
+        if plan.scenario.has_two_servers() {
+            let mut control = Control::ready_at(&slot, Side::Other).await?;
+            // Both have to know how data connections are asked for.
+            control.prefer(probed.data);
+            if probed.data == DataMode::Epsv {
+                probed.data = known_mode(&plan, &mut control).await?;
+                control.prefer(probed.data);
+            }
+            probed.other_content = Some(contents(&plan, Side::Other, &mut control).await?);
+            control.quit().await?;
+        }
+        Ok(probed)
     };
     slot.within_time(session).await
 }
@@ -70,8 +89,8 @@ fn is_unknown(failure: &Failure) -> bool {
     matches!(&failure.cause, Cause::Reply { code, .. } if [500, 502].contains(&code.number()))
 }
 
-async fn contents(plan: &Plan, control: &mut Control) -> Result<Content, Failure> {
-    let path = &plan.files[0].0;
+async fn contents(plan: &Plan, side: Side, control: &mut Control) -> Result<Content, Failure> {
+    let path = &plan.endpoint(side).files[0].0;
     let data = control.open_data().await?;
     let (mut kept, mut hash, mut length) = (Vec::new(), Sha256::new(), 0);
     let take = |bytes: &[u8]| {
@@ -107,7 +126,8 @@ pub(crate) async fn published(plan: Arc<Plan>, prefix: &'static str) -> Result<b
     let session = async {
         let mut control = Control::ready(&slot).await?;
         let data = control.open_data().await?;
-        let folder = plan.upload_folder.strip_suffix(b"/").unwrap_or(&plan.upload_folder);
+        let folder = &plan.server.upload_folder;
+        let folder = folder.strip_suffix(b"/").unwrap_or(folder);
         let path = (!folder.is_empty()).then_some(folder);
         let mut names = Vec::new();
         let argument = protocol::command::ListArgument { all: true, path };

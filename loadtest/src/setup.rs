@@ -1,6 +1,5 @@
 //! From options to a plan: the server is there, and was asked what it knows.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,7 +12,7 @@ use crate::cli::RunOptions;
 use crate::content::Content;
 use crate::limits;
 use crate::measure::{ProcessorClock, Window};
-use crate::plan::{Listed, Plan};
+use crate::plan::{Endpoint, Listed, Plan};
 use crate::probe::probe;
 use crate::rendezvous::Rendezvous;
 use crate::scenario::Scenario;
@@ -35,16 +34,14 @@ pub(crate) struct Setup {
     // Declared, and so ended, before the directory that it serves.
     pub(crate) server: Option<OwnServer>,
     pub(crate) tree: Option<Tree>,
+    /// The other server of the tester's own, with what it serves.
+    pub(crate) other: Option<(OwnServer, Tree)>,
 }
 
-/// Where the server is and what it is asked for.
+/// Where the server is and what it is asked for. What a file contains is not known where that is empty.
 struct Place {
-    address: SocketAddr,
-    user: Vec<u8>,
-    password: Vec<u8>,
-    files: Vec<(Vec<u8>, Option<Content>)>,
+    endpoint: Endpoint,
     listed: Vec<u8>,
-    upload_folder: Vec<u8>,
     target: String,
     server: Option<OwnServer>,
     tree: Option<Tree>,
@@ -57,11 +54,9 @@ impl Setup {
     ///
     /// Each says what is wrong and, where it is a limit, what would be possible.
     pub(crate) fn new(scenario: Scenario, options: &RunOptions) -> anyhow::Result<Self> {
-        if options.rate.is_some() && !scenario.has_open_loop() {
-            bail!("{} has a rhythm of its own: it takes no --rate", scenario.name());
-        }
-        let sessions = options.sessions.unwrap_or(scenario.sessions_default());
-        let descriptors_left = limits::check_descriptors(scenario, sessions)?;
+        check_options(scenario, options)?;
+        let limits::Held { sessions, descriptors_left } =
+            limits::check_descriptors(scenario, options.sessions)?;
         let (backend, _) = runtime::choose_backend(options.runtime)?;
         let allowed = runtime::allowed_cores().context("cannot tell which cores may be used")?;
         let for_server = if options.target.is_some() { 0 } else { options.server.server_workers };
@@ -74,27 +69,41 @@ impl Setup {
             Some(target) => Place::elsewhere(scenario, target, options)?,
             None => Place::here(scenario, options, &split.server, seed)?,
         };
-        let sources = sources(&place, options, sessions);
+        let other = match (scenario.has_two_servers(), &options.target2) {
+            (false, _) => None,
+            (true, Some(target)) => Some(Place::elsewhere(scenario, target, options)?),
+            (true, None) => Some(Place::here(scenario, options, &split.server, !seed)?),
+        };
+        let is_loopback = place.endpoint.address.ip().is_loopback();
+        let sources = sources(&place.endpoint, options, sessions);
         limits::check_ports(sessions, sources.len())?;
-        let server_pid = match (&place.server, options.server.server_pid) {
+        if let Some(rate) = options.rate {
+            limits::check_rate(scenario, rate, workers, sources.len(), is_loopback)?;
+        }
+        let server_clock = match (&place.server, options.server.server_pid) {
             (Some(server), _) => Some(server.pid()),
             (None, Some(pid)) => Some(Pid::from_raw(pid)),
-            (None, None) => listening_process(place.address),
-        };
+            (None, None) => listening_process(place.endpoint.address),
+        }
+        .map(ProcessorClock::of);
+        let server_clock = server_clock.map(|clock| {
+            let other = other.as_ref().and_then(|other| {
+                let own = other.server.as_ref().map(OwnServer::pid);
+                own.or_else(|| listening_process(other.endpoint.address))
+            });
+            clock.and(other)
+        });
         let cores: Vec<usize> = tester.iter().copied().cycle().take(workers).collect();
-        let unknown = Content::bytes(Vec::new());
+        let target = match &other {
+            Some(other) if options.target.is_some() => format!("{} and {}", place.target, other.target),
+            Some(_) => format!("two of {}", place.target),
+            None => place.target,
+        };
         let mut plan = Plan {
             scenario,
-            address: place.address,
-            user: place.user,
-            password: place.password,
-            files: place
-                .files
-                .iter()
-                .map(|(path, content)| (path.clone(), content.clone().unwrap_or_else(|| unknown.clone())))
-                .collect(),
+            server: place.endpoint,
+            other: other.as_ref().map(|other| other.endpoint.clone()),
             listed: Listed { path: place.listed, ..Listed::default() },
-            upload_folder: place.upload_folder,
             upload_bytes: options.upload_size,
             data: options.data,
             sources,
@@ -109,18 +118,38 @@ impl Setup {
             window: Window::new(Instant::now(), Duration::ZERO, options.timeout),
             rendezvous: Rendezvous::new(sessions),
             stopped: AtomicBool::new(false),
+            looked_at: AtomicBool::new(false),
         };
-        plan = ask(plan, backend, cores[0], &place.target)?;
+        plan = ask(plan, backend, cores[0], &target)?;
         Ok(Self {
             plan,
             backend,
             cores,
-            target: place.target,
-            server_clock: server_pid.map(ProcessorClock::of),
+            target,
+            server_clock,
             server: place.server,
             tree: place.tree,
+            other: other.and_then(|other| other.server.zip(other.tree)),
         })
     }
+}
+
+/// Refuses what the scenario makes no sense with.
+fn check_options(scenario: Scenario, options: &RunOptions) -> anyhow::Result<()> {
+    let name = scenario.name();
+    if options.tls {
+        bail!("--tls: neither ringftpd nor this tester speaks TLS yet; leave it out to test plain FTP");
+    }
+    if options.rate.is_some() && !scenario.has_open_loop() {
+        bail!("{name} has a rhythm of its own: it takes no --rate");
+    }
+    if !scenario.has_two_servers() && options.target2.is_some() {
+        bail!("{name} has one server: it takes no --target2");
+    }
+    if scenario.has_two_servers() && options.target.is_some() && options.target2.is_none() {
+        bail!("{name} moves files between two servers: name the other one with --target2");
+    }
+    Ok(())
 }
 
 impl Place {
@@ -141,13 +170,16 @@ impl Place {
         if !upload_folder.is_empty() && !upload_folder.ends_with(b"/") {
             upload_folder.push(b'/');
         }
-        Ok(Self {
+        let endpoint = Endpoint {
             address,
             user: target.user.clone(),
             password: target.password.clone(),
-            files: vec![(target.path.clone(), None)],
-            listed: if scenario == Scenario::List { target.path.clone() } else { Vec::new() },
+            files: vec![(target.path.clone(), Content::bytes(Vec::new()))],
             upload_folder,
+        };
+        Ok(Self {
+            endpoint,
+            listed: if scenario == Scenario::List { target.path.clone() } else { Vec::new() },
             target: format!("ftp://{}:{}", target.host, target.port),
             server: None,
             tree: None,
@@ -157,24 +189,34 @@ impl Place {
     fn here(scenario: Scenario, options: &RunOptions, cores: &[usize], seed: u64) -> anyhow::Result<Self> {
         let server = &options.server;
         let line = server.server.clone().unwrap_or_else(ServerCommand::beside_this_program);
-        let command = ServerCommand::parse(&line, server.server_workers, scenario.stores())?;
+        let mut command = ServerCommand::parse(&line, server.server_workers, scenario.stores())?;
+        if scenario.has_two_servers() {
+            command.may_talk_to_others();
+        }
         let sizes = TreeFiles {
             small_bytes: usize::try_from(server.small_size).context("--small-size is too much")?,
             big_bytes: server.big_size,
+            exchanged_bytes: usize::try_from(options.upload_size).context("--upload-size is too much")?,
             entries: server.entries,
             different: command.serves_the_directory(),
         };
         let tree = Tree::make(scenario, sizes, seed)?;
         let process = OwnServer::start(&command, tree.path(), cores)?;
         let is_known = command.serves_the_directory();
-        let known = |(path, content): &(Vec<u8>, Content)| (path.clone(), is_known.then(|| content.clone()));
-        Ok(Self {
+        let unknown = || Content::bytes(Vec::new());
+        let known = |(path, content): &(Vec<u8>, Content)| {
+            (path.clone(), if is_known { content.clone() } else { unknown() })
+        };
+        let endpoint = Endpoint {
             address: process.address,
             user: b"anonymous".to_vec(),
             password: b"loadtest@".to_vec(),
             files: tree.files.iter().map(known).collect(),
-            listed: tree.listed.clone(),
             upload_folder: tree.upload_folder.clone(),
+        };
+        Ok(Self {
+            endpoint,
+            listed: tree.listed.clone(),
             target: line,
             server: Some(process),
             tree: Some(tree),
@@ -182,8 +224,8 @@ impl Place {
     }
 }
 
-fn sources(place: &Place, options: &RunOptions, sessions: usize) -> Vec<std::net::IpAddr> {
-    let is_loopback = place.address.ip().is_loopback() && place.address.is_ipv4();
+fn sources(endpoint: &Endpoint, options: &RunOptions, sessions: usize) -> Vec<std::net::IpAddr> {
+    let is_loopback = endpoint.address.ip().is_loopback() && endpoint.address.is_ipv4();
     let usual = if is_loopback { sessions.div_ceil(SESSIONS_PER_SOURCE) } else { 0 };
     limits::source_addresses(options.source_addresses.unwrap_or(usual))
 }
@@ -196,20 +238,28 @@ fn ask(plan: Plan, backend: Backend, core: usize, target: &str) -> anyhow::Resul
     let thread = spawn_worker(config, move || probe(asked)).context("cannot start a worker")?;
     let probed = thread.join().map_err(|_| anyhow::anyhow!("the first session panicked"))?;
     let probed =
-        probed.with_context(|| format!("the first session with {target} ({}) failed", plan.address))?;
+        probed.with_context(|| format!("the first session with {target} ({}) failed", plan.server.address))?;
     let Ok(mut plan) = Arc::try_unwrap(plan).map_err(drop) else { bail!("the first session did not end") };
     plan.data = probed.data;
     plan.listed = probed.listed;
     if let Some(content) = probed.content {
-        let (path, expected) = &plan.files[0];
-        if *expected != content && expected.length() > 0 && !is_same(expected, &content) {
-            bail!("{target} sends other bytes for {} than are in the file", path.escape_ascii());
-        }
-        if expected.length() == 0 {
-            plan.files[0].1 = content;
-        }
+        settle(&mut plan.server, content, target)?;
+    }
+    if let (Some(other), Some(content)) = (&mut plan.other, probed.other_content) {
+        settle(other, content, target)?;
     }
     Ok(plan)
+}
+
+/// Compares what a server sent for its first file with what is in there, or takes it for that where nobody knows.
+fn settle(endpoint: &mut Endpoint, content: Content, target: &str) -> anyhow::Result<()> {
+    let (path, expected) = &mut endpoint.files[0];
+    if expected.length() == 0 {
+        *expected = content;
+    } else if *expected != content && !is_same(expected, &content) {
+        bail!("{target} sends other bytes for {} than are in the file", path.escape_ascii());
+    }
+    Ok(())
 }
 
 /// Whether two descriptions are of the same bytes, as far as their lengths tell; the load compares the rest.

@@ -17,7 +17,7 @@ use crate::failure::{Cause, Failure};
 use crate::gate::Gate;
 use crate::measure::{Live, Recorder, Step};
 use crate::pace::Pace;
-use crate::plan::Plan;
+use crate::plan::{Plan, Side};
 use crate::random::Random;
 use crate::worker::Share;
 
@@ -158,7 +158,12 @@ impl Slot {
 
     /// The file that this slot fetches.
     pub(crate) fn file(&self) -> (&[u8], &Content) {
-        let files = &self.plan.files;
+        self.file_at(Side::Server)
+    }
+
+    /// The file that it fetches from that server.
+    pub(crate) fn file_at(&self, side: Side) -> (&[u8], &Content) {
+        let files = &self.plan.endpoint(side).files;
         let (path, content) = &files[self.number % files.len()];
         (path, content)
     }
@@ -193,6 +198,20 @@ impl Slot {
             // One that failed in the middle of its life comes back soon; one that cannot even begin leaves the server be.
             pause = if self.begun.get() > begun + 1 { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
             sleep_until(now + pause).await;
+        }
+    }
+
+    /// Runs one session, whatever comes of it.
+    pub(crate) async fn run_once<F>(self: Rc<Self>, session: impl FnOnce(Rc<Self>) -> F)
+    where
+        F: Future<Output = Result<(), Failure>>,
+    {
+        let live = Arc::clone(&self.desk.recorder.borrow().live);
+        live.sessions.fetch_add(1, Ordering::Relaxed);
+        let outcome = Box::pin(self.within_time(session(Rc::clone(&self)))).await;
+        live.sessions.fetch_sub(1, Ordering::Relaxed);
+        if let Err(failure) = outcome {
+            self.record(&failure);
         }
     }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Poll, ready};
 
 use protocol::command::{Command, Password, TypeCode};
@@ -14,7 +15,7 @@ use runtime::Stream;
 use super::connect;
 use crate::failure::{Cause, Failure};
 use crate::measure::Step;
-use crate::plan::DataMode;
+use crate::plan::{DataMode, Side};
 use crate::slot::Slot;
 
 /// The longest reply that is taken: room for a long STAT.
@@ -33,21 +34,29 @@ thread_local! {
 pub(crate) struct Control {
     pub(super) slot: Rc<Slot>,
     pub(super) data: DataMode,
+    side: Side,
     stream: Stream,
     decoder: ReplyDecoder,
     /// What came behind the last reply.
     unread: Vec<u8>,
+    /// The reply that ends a transfer came before its data connection was looked at.
+    pub(super) ended: bool,
 }
 
 impl Control {
     /// Connects and takes the greeting.
     pub(crate) async fn open(slot: &Rc<Slot>) -> Result<Self, Failure> {
+        Self::open_at(slot, Side::Server).await
+    }
+
+    async fn open_at(slot: &Rc<Slot>, side: Side) -> Result<Self, Failure> {
         let began = slot.at(Step::Connect);
-        let stream = connect(slot.plan.address, slot.source).await.map_err(|error| slot.failed(error))?;
+        let address = slot.plan.endpoint(side).address;
+        let stream = connect(address, slot.source).await.map_err(|error| slot.failed(error))?;
         slot.done(Step::Connect, began);
         let decoder = ReplyDecoder::new(LINE_BYTES_MAX, REPLY_BYTES_MAX);
         let data = slot.plan.data;
-        let mut control = Self { slot: Rc::clone(slot), data, stream, decoder, unread: Vec::new() };
+        let mut control = Self { slot: Rc::clone(slot), data, side, stream, decoder, unread: Vec::new(), ended: false };
         let began = slot.at(Step::Greeting);
         control.expect(&[220]).await?;
         slot.done(Step::Greeting, began);
@@ -56,7 +65,12 @@ impl Control {
 
     /// Connects and logs in; bytes will be moved as they are.
     pub(crate) async fn ready(slot: &Rc<Slot>) -> Result<Self, Failure> {
-        let mut control = Self::open(slot).await?;
+        Self::ready_at(slot, Side::Server).await
+    }
+
+    /// As [`ready`](Self::ready), at that server.
+    pub(crate) async fn ready_at(slot: &Rc<Slot>, side: Side) -> Result<Self, Failure> {
+        let mut control = Self::open_at(slot, side).await?;
         control.login().await?;
         control.command(&Command::Type(TypeCode::Image), &[200]).await?;
         Ok(control)
@@ -64,11 +78,12 @@ impl Control {
 
     /// `USER`, and `PASS` where it is asked for.
     pub(crate) async fn login(&mut self) -> Result<(), Failure> {
-        let plan = std::sync::Arc::clone(&self.slot.plan);
+        let plan = Arc::clone(&self.slot.plan);
+        let endpoint = plan.endpoint(self.side);
         let began = self.slot.at(Step::Login);
-        self.send(&Command::User(&plan.user)).await?;
+        self.send(&Command::User(&endpoint.user)).await?;
         if self.expect(&[230, 331]).await?.number() == 331 {
-            self.send(&Command::Pass(Password::new(&plan.password))).await?;
+            self.send(&Command::Pass(Password::new(&endpoint.password))).await?;
             self.expect(&[230, 202]).await?;
         }
         self.slot.done(Step::Login, began);

@@ -4,7 +4,7 @@ use std::future::{Future as _, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use protocol::command::{Command, Eprt, Epsv, parse_extended_passive_reply, parse_passive_reply};
 use runtime::{ListenOptions, Listener, Stream};
@@ -24,6 +24,9 @@ pub(crate) enum DataEnd {
     Listening(DataListener),
 }
 
+/// The replies that say that a transfer is whole.
+pub(crate) const TRANSFER_ENDED: [u16; 2] = [226, 250];
+
 /// A listener for one data connection of the server's.
 #[derive(Debug)]
 pub(crate) struct DataListener {
@@ -36,20 +39,30 @@ impl Control {
     ///
     /// What host PASV names is passed over, as curl does: behind NAT it is often wrong.
     pub(crate) async fn passive(&mut self) -> Result<SocketAddr, Failure> {
+        let named = self.passive_as_named().await?;
+        Ok(SocketAddr::new(self.peer().ip(), named.port()))
+    }
+
+    /// As [`passive`](Self::passive), with the host that PASV names: another server may have to connect to it.
+    pub(crate) async fn passive_as_named(&mut self) -> Result<SocketAddr, Failure> {
         let began = self.slot.at(Step::Passive);
-        let port = if self.data == DataMode::Pasv {
+        let ip = self.peer().ip();
+        let address = if self.data == DataMode::Pasv {
             self.send(&Command::Pasv).await?;
             let parse =
-                |text: &[u8]| parse_passive_reply(text).map(|address| address.port()).ok_or(excerpt(text));
+                |text: &[u8]| parse_passive_reply(text).map(SocketAddr::V4).ok_or_else(|| excerpt(text));
             self.expect_text(&[227], parse).await?.1
         } else {
             self.send(&Command::Epsv(Epsv::SameFamily)).await?;
-            let parse = |text: &[u8]| parse_extended_passive_reply(text).ok_or(excerpt(text));
+            let parse = |text: &[u8]| {
+                let port = parse_extended_passive_reply(text);
+                port.map(|port| SocketAddr::new(ip, port)).ok_or_else(|| excerpt(text))
+            };
             self.expect_text(&[229], parse).await?.1
         };
-        let port = port.map_err(|text| self.slot.failed(Cause::NoPort(text)))?;
+        let address = address.map_err(|text| self.slot.failed(Cause::NoPort(text)))?;
         self.slot.done(Step::Passive, began);
-        Ok(SocketAddr::new(self.peer().ip(), port))
+        Ok(address)
     }
 
     /// Connects to a passive port.
@@ -73,35 +86,52 @@ impl Control {
         let listener =
             Listener::bind(SocketAddr::new(ip, 0), options).map_err(|error| self.slot.failed(error))?;
         let began = self.slot.at(Step::Active);
-        if self.data == DataMode::Pasv {
-            self.send(&Command::Port(listener.local())).await?;
-        } else {
-            self.send(&Command::Eprt(Eprt::Address(listener.local()))).await?;
-        }
-        self.expect(&[200]).await?;
+        self.active(listener.local()).await?;
         self.slot.done(Step::Active, began);
         Ok(DataListener { listener, control: self.peer() })
+    }
+}
+
+impl Control {
+    /// `EPRT`, or `PORT` where it has to be: where the server is to connect to.
+    pub(crate) async fn active(&mut self, address: SocketAddr) -> Result<(), Failure> {
+        if self.data == DataMode::Pasv {
+            self.send(&Command::Port(address)).await?;
+        } else {
+            self.send(&Command::Eprt(Eprt::Address(address))).await?;
+        }
+        self.expect(&[200]).await.map(drop)
     }
 }
 
 impl DataListener {
     /// Takes the server's connection, and looks where it comes from.
     pub(super) async fn accept(self, control: &mut Control) -> Result<Stream, Failure> {
-        // A refusal of the transfer comes by the control connection: both are waited for.
+        // A refusal of the transfer comes by the control connection: both are waited for. A small file may be through,
+        // and its last reply here, before the connection that brought it is looked at.
         let slot = Rc::clone(&control.slot);
-        let mut reply =
-            pin!(control.reply(|reply| Cause::Reply { code: reply.code, text: excerpt(reply.text) }));
-        let accepted = poll_fn(|context| {
-            if let Poll::Ready(accepted) = self.listener.poll_accept(context) {
-                let stream = accepted.and_then(|(accepted, _)| accepted.into_stream());
-                return Poll::Ready(stream.map_err(|error| slot.failed(error)));
-            }
-            reply
-                .as_mut()
-                .poll(context)
-                .map(|reply| Err(reply.map_or_else(|failure| failure, |cause| slot.failed(cause))))
-        });
-        let stream = accepted.await?;
+        let mut ended = false;
+        let stream = {
+            let mut reply = pin!(control.reply(|reply| (reply.code, excerpt(reply.text))));
+            let accepted = poll_fn(|context| {
+                loop {
+                    if let Poll::Ready(accepted) = self.listener.poll_accept(context) {
+                        let stream = accepted.and_then(|(accepted, _)| accepted.into_stream());
+                        return Poll::Ready(stream.map_err(|error| slot.failed(error)));
+                    }
+                    if ended {
+                        return Poll::Pending;
+                    }
+                    match ready!(reply.as_mut().poll(context)) {
+                        Ok((code, _)) if TRANSFER_ENDED.contains(&code.number()) => ended = true,
+                        Ok((code, text)) => return Poll::Ready(Err(slot.failed(Cause::Reply { code, text }))),
+                        Err(failure) => return Poll::Ready(Err(failure)),
+                    }
+                }
+            });
+            accepted.await?
+        };
+        control.ended = ended;
         let peer = stream.peer();
         if peer.ip() != self.control.ip() {
             let what = format!("{peer}, while the control connection goes to {}", self.control);

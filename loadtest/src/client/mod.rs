@@ -7,4 +7,4 @@ mod transfer;
 
 pub(crate) use connect::connect;
 pub(crate) use control::Control;
-pub(crate) use data::{DataEnd, DataListener};
+pub(crate) use data::{DataEnd, DataListener, TRANSFER_ENDED};

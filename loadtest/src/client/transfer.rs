@@ -7,6 +7,7 @@ use std::time::Instant;
 use protocol::command::Command;
 use runtime::Stream;
 
+use super::data::TRANSFER_ENDED;
 use super::{Control, DataEnd};
 use crate::content::Content;
 use crate::failure::Failure;
@@ -117,7 +118,9 @@ impl Control {
 
     async fn end_transfer(&mut self, began: Instant) -> Result<(), Failure> {
         self.slot.at(Step::Completion);
-        self.expect(&[226, 250]).await?;
+        if !std::mem::take(&mut self.ended) {
+            self.expect(&TRANSFER_ENDED).await?;
+        }
         self.slot.done(Step::Completion, began);
         Ok(())
     }

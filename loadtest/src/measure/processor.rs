@@ -3,16 +3,17 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 use serde::{Deserialize, Serialize};
 
 /// A process's processor time: of all its threads, those that ended and the kernel's own for its rings among them, of
-/// its children, and of theirs.
+/// its children, and of theirs. A second process may be added, where two servers do one work.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ProcessorClock {
     pid: Pid,
+    other: Option<Pid>,
 }
 
 /// What a server took while a run was measured.
@@ -36,7 +37,12 @@ pub(crate) struct ServerUsage {
 
 impl ProcessorClock {
     pub(crate) fn of(pid: Pid) -> Self {
-        Self { pid }
+        Self { pid, other: None }
+    }
+
+    /// This, and another process.
+    pub(crate) fn and(self, other: Option<Pid>) -> Self {
+        Self { other, ..self }
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -49,12 +55,14 @@ impl ProcessorClock {
     ///
     /// If the process has ended.
     pub(crate) fn now(&self) -> anyhow::Result<Duration> {
-        let own = living(self.pid).with_context(|| format!("process {} has ended", self.pid))?;
-        let ended = ended_children(self.pid)?;
+        let gone = || format!("process {} has ended", self.pid);
+        let ended = ended_children(self.pid).with_context(gone)?;
+        let own = living(self.pid).with_context(gone)?;
         let children = children(self.pid).into_iter();
         // A child that ends between two looks is counted by neither: its parent has it at the next.
         let living = children.filter_map(|child| Self::of(child).now().ok()).sum::<Duration>();
-        Ok(own + ended + living)
+        let other = self.other.and_then(|other| Self::of(other).now().ok()).unwrap_or_default();
+        Ok(own + ended + living + other)
     }
 }
 
@@ -68,6 +76,9 @@ fn ended_children(pid: Pid) -> anyhow::Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name, in parentheses, may contain anything; the fields behind it are numbers, from the third on.
     let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+    if fields.first().is_some_and(|state| *state == "Z") {
+        bail!("nobody has asked yet how it ended");
+    }
     let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u32>().ok()).unwrap_or(0);
     let (user, system) = (ticks(16 - 3), ticks(17 - 3));
     let ticks_per_second =
@@ -93,8 +104,22 @@ pub(crate) struct Memory {
     pub(crate) peak_bytes: u64,
 }
 
-/// The memory of a process; `None` once it has ended.
+/// The memory of a process and its children, what they share counted once; `None` once it has ended.
 pub(crate) fn memory(pid: Pid) -> Option<Memory> {
+    let own = own_memory(pid)?;
+    let resident_bytes = memory_by_shares(pid).unwrap_or(own.resident_bytes);
+    Some(Memory { resident_bytes, peak_bytes: own.peak_bytes.max(resident_bytes) })
+}
+
+/// A process's memory, where what it shares with others counts by its share.
+fn memory_by_shares(pid: Pid) -> Option<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    let own = line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024;
+    Some(own + children(pid).into_iter().filter_map(memory_by_shares).sum::<u64>())
+}
+
+fn own_memory(pid: Pid) -> Option<Memory> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let kibibytes = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
@@ -103,9 +128,10 @@ pub(crate) fn memory(pid: Pid) -> Option<Memory> {
     Some(Memory { resident_bytes: kibibytes("VmRSS:")? * 1024, peak_bytes: kibibytes("VmHWM:")? * 1024 })
 }
 
-/// How many descriptors a process has open; `None` where that may not be seen.
+/// How many descriptors a process and its children have open; `None` where that may not be seen.
 pub(crate) fn descriptors(pid: Pid) -> Option<u64> {
-    Some(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64)
+    let own = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64;
+    Some(own + children(pid).into_iter().filter_map(descriptors).sum::<u64>())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use hdrhistogram::Histogram;
 use super::{ErrorCount, Latency, Report, Tester};
 use crate::measure::{Recorder, ServerUsage, Step};
 use crate::plan::Plan;
+use crate::scenario::Scenario;
 
 /// Above this part of its cores the tester is as likely the bottleneck as the server.
 const SATURATED_SHARE: f64 = 0.9;
@@ -61,8 +62,11 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
 }
 
 fn pace(plan: &Plan) -> String {
-    if !plan.scenario.has_open_loop() {
-        return String::from("all sessions at once");
+    if plan.scenario == Scenario::Idle {
+        return String::from("closed loop: every session logs in once, and stays");
+    }
+    if plan.scenario.has_rounds() {
+        return String::from("closed loop, in rounds: all sessions get ready, then all go at once");
     }
     match plan.rate {
         Some(rate) => format!(

@@ -21,7 +21,7 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(out, "  {}", report.pace)?;
     writeln!(
         out,
-        "  {} sessions, {} worker(s), {} source address(es), seed {}, {:.1} s after {:.1} s of warm-up",
+        "  {} sessions, {} worker(s), {} source address(es), seed {}, {:.1} s measured after {:.1} s of warm-up",
         report.sessions,
         report.workers,
         report.source_addresses,

@@ -80,7 +80,7 @@ async fn vanish_at(slot: &Rc<Slot>, point: Point) -> Result<(), Failure> {
 /// end of the data connection for the end of the file.
 async fn upload_a_part(slot: &Rc<Slot>, control: &mut Control) -> Result<(), Failure> {
     control.login().await?;
-    let mut path = slot.plan.upload_folder.clone();
+    let mut path = slot.plan.server.upload_folder.clone();
     path.extend_from_slice(format!("{ABANDONED_PREFIX}{}-{}", slot.number, slot.begun.get()).as_bytes());
     let data = control.open_data().await?;
     let (stream, _) = control.begin_transfer(data, &Command::Stor(&path)).await?;

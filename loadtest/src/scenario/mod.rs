@@ -3,6 +3,7 @@
 mod abort;
 mod connect_back;
 mod download;
+mod fxp;
 mod idle;
 mod list;
 mod login;
@@ -53,6 +54,8 @@ pub(crate) enum Scenario {
     Mixed,
     /// Clients that vanish in the middle.
     Abort,
+    /// Transfer files from server to server.
+    Fxp,
 }
 
 impl Scenario {
@@ -71,6 +74,7 @@ impl Scenario {
             Self::Idle => "idle",
             Self::Mixed => "mixed",
             Self::Abort => "abort",
+            Self::Fxp => "fxp",
         }
     }
 
@@ -78,7 +82,7 @@ impl Scenario {
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Login | Self::SmallFiles | Self::Idle | Self::Mixed => "session",
-            Self::Stream | Self::Pasv | Self::ConnectBack | Self::Download | Self::Upload => "transfer",
+            Self::Stream | Self::Pasv | Self::ConnectBack | Self::Download | Self::Upload | Self::Fxp => "transfer",
             Self::Noop => "round trip",
             Self::List => "listing",
             Self::Abort => "vanished client",
@@ -89,10 +93,9 @@ impl Scenario {
     pub(crate) fn sessions_default(self) -> usize {
         match self {
             Self::Login | Self::SmallFiles | Self::Stream | Self::Noop | Self::Mixed | Self::Abort => 64,
-            Self::Pasv | Self::Idle => 1000,
-            Self::ConnectBack => 500,
+            Self::Pasv | Self::ConnectBack | Self::Idle => 2000,
             Self::Download => 4,
-            Self::Upload => 16,
+            Self::Upload | Self::Fxp => 16,
             Self::List => 2,
         }
     }
@@ -117,6 +120,16 @@ impl Scenario {
         matches!(self, Self::Pasv | Self::ConnectBack)
     }
 
+    /// Whether each of its units is a session, with connections of its own.
+    pub(crate) fn connects_for_each_unit(self) -> bool {
+        matches!(self, Self::Login | Self::SmallFiles | Self::Mixed | Self::Abort)
+    }
+
+    /// Whether it takes two servers.
+    pub(crate) fn has_two_servers(self) -> bool {
+        self == Self::Fxp
+    }
+
     /// Whether files are fetched.
     pub(crate) fn fetches(self) -> bool {
         !matches!(self, Self::Login | Self::Noop | Self::Upload | Self::List | Self::Idle)
@@ -124,7 +137,7 @@ impl Scenario {
 
     /// Whether files are stored.
     pub(crate) fn stores(self) -> bool {
-        matches!(self, Self::Upload | Self::Mixed | Self::Abort)
+        matches!(self, Self::Upload | Self::Mixed | Self::Abort | Self::Fxp)
     }
 
     /// Whether a directory is listed.
@@ -144,9 +157,10 @@ impl Scenario {
             Self::Download => slot.run(download::session).await,
             Self::Upload => slot.run(upload::session).await,
             Self::List => slot.run(list::session).await,
-            Self::Idle => slot.run(idle::session).await,
+            Self::Idle => slot.run_once(idle::session).await,
             Self::Mixed => slot.run(mixed::session).await,
             Self::Abort => slot.run(abort::session).await,
+            Self::Fxp => slot.run(fxp::session).await,
         }
     }
 }

@@ -16,11 +16,13 @@ pub(super) async fn rounds<R>(
     loop {
         let ready = {
             let _inside = slot.unhurried(slot.desk.getting_ready.enter()).await;
-            slot.within_time(get_ready(&slot)).await
+            // A run that was given up ends soon: nobody waits out what the server does not answer.
+            if slot.plan.is_stopped() { None } else { Some(slot.within_time(get_ready(&slot)).await) }
         };
         slot.unhurried(slot.plan.rendezvous.meet(|| true)).await;
         let outcome = match ready {
-            Ok(ready) => {
+            None => Ok(()),
+            Some(Ok(ready)) => {
                 let unit = slot.begin_now();
                 let _inside = slot.unhurried(slot.desk.transferring.enter()).await;
                 let outcome = slot.within_time(go(&slot, ready)).await;
@@ -29,7 +31,7 @@ pub(super) async fn rounds<R>(
                 }
                 outcome
             }
-            Err(failure) => Err(failure),
+            Some(Err(failure)) => Err(failure),
         };
         if let Err(failure) = outcome {
             slot.record(&failure);

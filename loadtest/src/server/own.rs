@@ -22,7 +22,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 pub(crate) struct ServerCommand {
     words: Vec<String>,
     serves_the_directory: bool,
+    talks_to_others: bool,
 }
+
+/// Tells a ringftpd that a transfer's other end may be another server of this machine.
+const MAY_TALK_TO: (&str, &str) = ("RINGFTPD_FXP_NETWORKS", "127.0.0.0/8");
 
 impl ServerCommand {
     /// A command line. One that does not say `{port}` is taken for a ringftpd, which needs to be told more.
@@ -51,13 +55,18 @@ impl ServerCommand {
             words.push(workers.to_string());
         }
         let serves_the_directory = words.iter().any(|word| word.contains("{dir}"));
-        Ok(Self { words, serves_the_directory })
+        Ok(Self { words, serves_the_directory, talks_to_others: false })
     }
 
     /// The ringftpd that stands beside this program, or on the search path.
     pub(crate) fn beside_this_program() -> String {
         let beside = std::env::current_exe().ok().map(|own| own.with_file_name("ringftpd"));
         beside.filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("ringftpd")).display().to_string()
+    }
+
+    /// Lets it take part in transfers between servers, if it is a ringftpd.
+    pub(crate) fn may_talk_to_others(&mut self) {
+        self.talks_to_others = true;
     }
 
     /// Whether it was told of the directory: then what it sends must be what is in there.
@@ -91,9 +100,12 @@ impl OwnServer {
         let words = command.filled(folder, port);
         let (program, arguments) = words.split_first().context("the server's command is empty")?;
         let child = on_cores(cores, || {
-            let mut command = Command::new(program);
-            command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
-            command.spawn().with_context(|| format!("cannot start {program}: name it with --server"))
+            let mut process = Command::new(program);
+            if command.talks_to_others {
+                process.env(MAY_TALK_TO.0, MAY_TALK_TO.1);
+            }
+            process.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+            process.spawn().with_context(|| format!("cannot start {program}: name it with --server"))
         })?;
         let mut server = Self { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) };
         server.wait_until_it_listens(&words.join(" "))?;

@@ -13,6 +13,8 @@ use crate::scenario::Scenario;
 
 /// The file that everybody fetches.
 const SMALL: &str = "1k.bin";
+/// The file that goes from server to server.
+const EXCHANGED: &str = "exchanged.bin";
 /// Many small files, all different, so that a data connection that reached the wrong session is noticed.
 const DIFFERENT_FILES: usize = 1024;
 /// Big files repeat after this many bytes.
@@ -23,6 +25,8 @@ const BLOCK_BYTES: usize = 1024 * 1024 - 3;
 pub(crate) struct TreeFiles {
     pub(crate) small_bytes: usize,
     pub(crate) big_bytes: u64,
+    /// What goes from server to server.
+    pub(crate) exchanged_bytes: usize,
     pub(crate) entries: usize,
     /// The storm's files are all different.
     pub(crate) different: bool,
@@ -52,6 +56,7 @@ impl Tree {
         fs::create_dir(tree.path().join("upload"))?;
         match scenario {
             Scenario::Download => tree.add_big(&random, sizes.big_bytes)?,
+            Scenario::Fxp => tree.add_file(EXCHANGED, random.bytes(sizes.exchanged_bytes))?,
             Scenario::Pasv | Scenario::ConnectBack if sizes.different => {
                 fs::create_dir(tree.path().join("small"))?;
                 for number in 0..DIFFERENT_FILES {
