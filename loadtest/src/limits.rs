@@ -72,7 +72,9 @@ pub(crate) fn check_rate(
     #[expect(clippy::cast_precision_loss, reason = "a number of cores")]
     let most = RATE_PER_WORKER_MAX * workers as f64;
     if rate > most {
-        bail!("a rate of {rate} a second is more than {workers} worker(s) can begin: at most {most} (--rate {most})");
+        bail!(
+            "a rate of {rate} a second is more than {workers} worker(s) can begin: at most {most} (--rate {most})"
+        );
     }
     if !scenario.connects_for_each_unit() {
         return Ok(());
@@ -147,7 +149,8 @@ mod tests {
         assert!(refused.contains("--sessions "), "{refused}");
         let refused = check_ports(100_000_000, 1).unwrap_err().to_string();
         assert!(refused.contains("--source-addresses "), "{refused}");
-        let rate = |scenario, rate| check_rate(scenario, rate, 1, 1, false).map_err(|error| error.to_string());
+        let rate =
+            |scenario, rate| check_rate(scenario, rate, 1, 1, false).map_err(|error| error.to_string());
         assert!(rate(Scenario::Noop, 1e9).unwrap_err().contains("--rate 1000000"));
         assert!(rate(Scenario::Login, 900_000.0).unwrap_err().contains("local ports"));
         assert_eq!(rate(Scenario::Noop, 900_000.0), Ok(()));

@@ -237,8 +237,8 @@ fn ask(plan: Plan, backend: Backend, core: usize, target: &str) -> anyhow::Resul
     let config = WorkerConfig { name: String::from("probe"), core, backend };
     let thread = spawn_worker(config, move || probe(asked)).context("cannot start a worker")?;
     let probed = thread.join().map_err(|_| anyhow::anyhow!("the first session panicked"))?;
-    let probed =
-        probed.with_context(|| format!("the first session with {target} ({}) failed", plan.server.address))?;
+    let probed = probed
+        .with_context(|| format!("the first session with {target} ({}) failed", plan.server.address))?;
     let Ok(mut plan) = Arc::try_unwrap(plan).map_err(drop) else { bail!("the first session did not end") };
     plan.data = probed.data;
     plan.listed = probed.listed;

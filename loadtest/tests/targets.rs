@@ -1,51 +1,20 @@
 //! The program against servers of all kinds: good ones, bad ones, and what is no server at all.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod support;
+
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Output};
-use std::thread;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Output;
 
 use serde_json::Value;
-
-/// A server that does with each connection what `serve` says, until the test is over.
-fn server(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for connection in listener.incoming().map_while(Result::ok) {
-            let serve = serve.clone();
-            thread::spawn(move || serve(connection));
-        }
-    });
-    address
-}
-
-/// Lets everybody log in, and answers `NOOP` with `noop`.
-fn friendly(connection: TcpStream, noop: &'static str) {
-    let mut replies = connection.try_clone().unwrap();
-    let mut say = |reply: &str| replies.write_all(format!("{reply}\r\n").as_bytes()).is_ok();
-    if !say("220-Hello.\r\n220 Ready.") {
-        return;
-    }
-    for line in BufReader::new(connection).lines().map_while(Result::ok) {
-        let said = match line.split(' ').next() {
-            Some("USER") => say("331 Password?"),
-            Some("PASS") => say("230 Welcome."),
-            Some("NOOP") => say(noop),
-            _ => say("221 Bye."),
-        };
-        if !said || line == "QUIT" {
-            return;
-        }
-    }
-}
+use support::fake::{self, Faults};
+use support::server;
 
 fn loadtest(arguments: &[&str], target: SocketAddr) -> Output {
     let target = format!("ftp://{target}");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
-    command.args(arguments).args(["--target", &target, "--sessions", "4", "--warmup", "0s", "--seed", "7"]);
-    command.output().unwrap()
+    let rest = ["--target", &target, "--sessions", "4", "--warmup", "0s", "--seed", "7"];
+    support::loadtest(&[arguments, &rest].concat())
 }
 
 fn refusal(target: SocketAddr) -> String {
@@ -59,7 +28,7 @@ fn refusal(target: SocketAddr) -> String {
 fn a_good_server_is_measured() {
     let report = tempfile::NamedTempFile::new().unwrap();
     let path = report.path().to_str().unwrap();
-    let target = server(|connection| friendly(connection, "200 Done."));
+    let target = fake::start(Faults::default());
     let output = loadtest(&["noop", "--duration", "300ms", "--json", path], target);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
@@ -80,7 +49,7 @@ fn a_good_server_is_measured() {
 fn a_rate_is_kept_and_named() {
     let report = tempfile::NamedTempFile::new().unwrap();
     let path = report.path().to_str().unwrap();
-    let target = server(|connection| friendly(connection, "200 Done."));
+    let target = fake::start(Faults::default());
     let output = loadtest(&["noop", "--duration", "500ms", "--rate", "100", "--json", path], target);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(String::from_utf8(output.stdout).unwrap().contains("open loop, 100 a second"));
@@ -91,7 +60,7 @@ fn a_rate_is_kept_and_named() {
 
 #[test]
 fn errors_are_counted_by_their_code_and_end_the_run() {
-    let target = server(|connection| friendly(connection, "451 Not today."));
+    let target = fake::start(Faults { noop: Some("451 Not today."), ..Faults::default() });
     let output = loadtest(&["noop", "--duration", "30s", "--give-up-after", "200ms"], target);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
@@ -122,4 +91,22 @@ fn a_server_that_is_not_there_is_told() {
     // Port 1 is none that the kernel gives to a listener of another test.
     let said = refusal(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
     assert!(said.contains("Connection refused"), "{said}");
+}
+
+#[test]
+fn a_server_that_falls_silent_in_the_run_is_told_with_what_was_measured_until_then() {
+    let target = fake::start(Faults { silent_from_noop: Some(50), ..Faults::default() });
+    let output = loadtest(&["noop", "--duration", "2s", "--timeout", "500ms"], target);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let text = support::stdout(&output);
+    assert!(text.contains("timed out") && text.contains("nothing happened until the timeout"), "{text}");
+    assert!(text.contains("50 round trips"), "{text}");
+}
+
+#[test]
+fn a_name_without_an_address_is_told() {
+    let output = support::loadtest(&["login", "--target", "ftp://nowhere.invalid"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let said = support::stderr(&output);
+    assert!(said.contains("cannot resolve nowhere.invalid"), "{said}");
 }

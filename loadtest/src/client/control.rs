@@ -56,7 +56,8 @@ impl Control {
         slot.done(Step::Connect, began);
         let decoder = ReplyDecoder::new(LINE_BYTES_MAX, REPLY_BYTES_MAX);
         let data = slot.plan.data;
-        let mut control = Self { slot: Rc::clone(slot), data, side, stream, decoder, unread: Vec::new(), ended: false };
+        let mut control =
+            Self { slot: Rc::clone(slot), data, side, stream, decoder, unread: Vec::new(), ended: false };
         let began = slot.at(Step::Greeting);
         control.expect(&[220]).await?;
         slot.done(Step::Greeting, began);

@@ -124,7 +124,9 @@ impl DataListener {
                     }
                     match ready!(reply.as_mut().poll(context)) {
                         Ok((code, _)) if TRANSFER_ENDED.contains(&code.number()) => ended = true,
-                        Ok((code, text)) => return Poll::Ready(Err(slot.failed(Cause::Reply { code, text }))),
+                        Ok((code, text)) => {
+                            return Poll::Ready(Err(slot.failed(Cause::Reply { code, text })));
+                        }
                         Err(failure) => return Poll::Ready(Err(failure)),
                     }
                 }

@@ -20,7 +20,7 @@ pub(super) async fn session(slot: Rc<Slot>) -> Result<(), Failure> {
     let mut other = Control::ready_at(&slot, Side::Other).await?;
     while let Some(unit) = slot.begin().await {
         let number = slot.begun.get();
-        let (from, to, from_side, to_side) = if number % 2 == 0 {
+        let (from, to, from_side, to_side) = if number.is_multiple_of(2) {
             (&mut server, &mut other, Side::Server, Side::Other)
         } else {
             (&mut other, &mut server, Side::Other, Side::Server)
@@ -28,7 +28,7 @@ pub(super) async fn session(slot: Rc<Slot>) -> Result<(), Failure> {
         let (path, content) = slot.file_at(from_side);
         let name = upload::name(&slot, to_side);
         let (send, store) = (Command::Retr(path), Command::Stor(&name));
-        if number / 2 % 2 == 0 {
+        if (number / 2).is_multiple_of(2) {
             transfer(&slot, (&mut *from, &send), (&mut *to, &store)).await?;
         } else {
             transfer(&slot, (&mut *to, &store), (&mut *from, &send)).await?;

@@ -16,11 +16,11 @@ use crate::slot::Slot;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 pub(super) async fn session(slot: Rc<Slot>) -> Result<(), Failure> {
-    let unit = slot.begin_now();
     let entering = slot.unhurried(slot.desk.getting_ready.enter()).await;
     if slot.plan.is_stopped() {
         return Ok(());
     }
+    let unit = slot.begin_now();
     let mut control = Control::open(&slot).await?;
     control.login().await?;
     drop(entering);

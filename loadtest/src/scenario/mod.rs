@@ -82,7 +82,9 @@ impl Scenario {
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Login | Self::SmallFiles | Self::Idle | Self::Mixed => "session",
-            Self::Stream | Self::Pasv | Self::ConnectBack | Self::Download | Self::Upload | Self::Fxp => "transfer",
+            Self::Stream | Self::Pasv | Self::ConnectBack | Self::Download | Self::Upload | Self::Fxp => {
+                "transfer"
+            }
             Self::Noop => "round trip",
             Self::List => "listing",
             Self::Abort => "vanished client",

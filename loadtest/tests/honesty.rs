@@ -1,0 +1,106 @@
+//! Latencies that say what a client would have seen, and errors that are all counted.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::time::Duration;
+
+use support::fake::{self, Faults};
+use support::{errors, latency_us, report, stdout};
+
+/// A second in which the server does nothing.
+const STALL: Duration = Duration::from_secs(1);
+
+fn stalling() -> String {
+    format!("ftp://{}", fake::start(Faults { stall_at_noop: Some((100, STALL)), ..Faults::default() }))
+}
+
+#[test]
+fn in_an_open_loop_a_stall_is_in_the_latency_of_all_that_should_have_begun() {
+    let target = stalling();
+    let (output, report) = report(&[
+        "noop",
+        "--target",
+        &target,
+        "--sessions",
+        "4",
+        "--rate",
+        "200",
+        "--warmup",
+        "0s",
+        "--duration",
+        "3s",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = stdout(&output);
+    assert!(
+        text.contains("open loop, 200 a second: latency of a round trip is from its intended start"),
+        "{text}"
+    );
+    // A third of all units should have begun in that second: their median waits half of it.
+    assert!(latency_us(&report, "unit", "p90_us") > 500_000.0, "{text}");
+    assert!(latency_us(&report, "unit", "p99_us") > 900_000.0, "{text}");
+    assert!(latency_us(&report, "unit", "max_us") > 990_000.0, "{text}");
+    // Nobody was left out for it: 600 were to begin, and those that the end cut off are told.
+    let units = report["units"].as_u64().unwrap();
+    assert!(units > 200, "{text}");
+}
+
+#[test]
+fn a_closed_loop_says_that_it_is_one() {
+    let target = stalling();
+    let (output, report) =
+        report(&["noop", "--target", &target, "--sessions", "4", "--warmup", "0s", "--duration", "3s"]);
+    let text = stdout(&output);
+    assert!(
+        text.contains("closed loop: what a slow server keeps from beginning is not in the latencies"),
+        "{text}"
+    );
+    // The four that were under way saw the stall, and its length is not lost.
+    assert!(latency_us(&report, "unit", "max_us") > 990_000.0, "{text}");
+}
+
+#[test]
+fn a_seed_is_taken_and_told() {
+    let target = stalling();
+    let (output, report) =
+        report(&["noop", "--target", &target, "--duration", "100ms", "--seed", "18446744073709551615"]);
+    assert!(stdout(&output).contains("seed 18446744073709551615"));
+    assert_eq!(report["seed"].as_u64(), Some(u64::MAX));
+}
+
+#[test]
+fn wrong_contents_are_an_error() {
+    let faults = Faults { other_bytes_after: Some(10), ..Faults::default() };
+    let target = format!("ftp://{}/file", fake::start(faults));
+    let (output, report) =
+        report(&["small-files", "--target", &target, "--sessions", "2", "--duration", "500ms"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(errors(&report, "wrong contents") > 0, "{report}");
+}
+
+#[test]
+fn a_connect_back_from_a_wrong_address_is_an_error() {
+    let faults = Faults { connects_from: Some([127, 0, 0, 9].into()), ..Faults::default() };
+    let target = format!("ftp://{}/file", fake::start(faults));
+    let (output, report) =
+        report(&["connect-back", "--target", &target, "--sessions", "4", "--duration", "200ms"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(errors(&report, "wrong peer") >= 4, "{report}");
+    let right = format!("ftp://{}/file", fake::start(Faults::default()));
+    let (output, _) =
+        support::report(&["connect-back", "--target", &right, "--sessions", "4", "--duration", "200ms"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(stdout(&output).contains("connect-backs from another port"), "{output:?}");
+}
+
+#[test]
+fn what_vanished_clients_left_published_is_told() {
+    let target = format!("ftp://{}/file", fake::start(Faults::default()));
+    let (output, report) =
+        report(&["abort", "--target", &target, "--sessions", "4", "--duration", "500ms", "--seed", "1"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stdout(&output).contains("LEFT BEHIND: a file loadtest-abandoned-* was published"), "{output:?}");
+    let told = report["leftovers"].to_string();
+    assert!(told.contains("was published"), "{told}");
+}

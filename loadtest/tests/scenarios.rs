@@ -1,0 +1,148 @@
+//! Every scenario against a ringftpd that the tester starts itself.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::{loadtest, report, stdout};
+
+/// The server beside this program: cargo does not tell it to tests of other packages.
+fn ringftpd() -> PathBuf {
+    let binary = Path::new(env!("CARGO_BIN_EXE_loadtest")).with_file_name("ringftpd");
+    assert!(binary.is_file(), "there is no {}: run `cargo build -p ringftpd` first", binary.display());
+    binary
+}
+
+#[track_caller]
+fn runs(arguments: &[&str]) -> String {
+    ringftpd();
+    let (output, report) = report(arguments);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
+    assert!(report["units"].as_u64().unwrap() > 0, "{text}");
+    assert!(report["server"]["processor_s"].as_f64().unwrap() > 0.0, "{report}");
+    assert!(text.contains("seed ") && text.contains("tester: "), "{text}");
+    text
+}
+
+#[test]
+fn sessions_and_commands() {
+    for scenario in ["login", "small-files", "stream", "noop"] {
+        runs(&[scenario, "--sessions", "8", "--warmup", "100ms", "--duration", "300ms"]);
+    }
+    runs(&["noop", "--sessions", "2", "--pipeline", "50", "--duration", "300ms", "--runtime", "io_uring"]);
+    let text =
+        runs(&["small-files", "--sessions", "8", "--rate", "100", "--duration", "500ms", "--data", "pasv"]);
+    assert!(text.contains("open loop"), "{text}");
+}
+
+#[test]
+fn storms() {
+    let text = runs(&["pasv", "--sessions", "300", "--duration", "100ms"]);
+    assert!(text.contains("300 sessions"), "{text}");
+    let text = runs(&["connect-back", "--sessions", "300", "--duration", "100ms"]);
+    assert!(text.contains("connect-backs from"), "{text}");
+}
+
+#[test]
+fn idle_sessions_are_all_there_when_memory_is_looked_at() {
+    let (output, report) = report(&["idle", "--sessions", "300", "--duration", "200ms"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(report["units"].as_u64(), Some(300), "{report}");
+    assert!(report["server"]["memory_bytes_per_session"].as_f64().unwrap() > 0.0, "{report}");
+    assert!(stdout(&output).contains("memory for each session"));
+}
+
+#[test]
+fn bulk_and_listings() {
+    runs(&["download", "--big-size", "3M", "--duration", "500ms"]);
+    let text = runs(&["upload", "--upload-size", "100K", "--sessions", "4", "--duration", "500ms"]);
+    assert!(text.contains("uploads compared by hash"), "{text}");
+    runs(&["list", "--entries", "500", "--duration", "500ms"]);
+}
+
+#[test]
+fn mixed_sessions_and_vanishing_clients() {
+    let mix = "login=1,small-files=2,upload=1,list=1";
+    runs(&["mixed", "--mix", mix, "--entries", "20", "--sessions", "8", "--duration", "500ms"]);
+    runs(&["abort", "--sessions", "8", "--duration", "500ms"]);
+}
+
+#[test]
+fn files_go_between_servers_in_both_directions() {
+    let text = runs(&["fxp", "--sessions", "4", "--duration", "500ms"]);
+    assert!(text.contains("transfers to the other server"), "{text}");
+    assert!(text.contains("transfers from the other server"), "{text}");
+    assert!(text.contains("uploads compared by hash"), "{text}");
+    runs(&["fxp", "--sessions", "4", "--duration", "500ms", "--data", "pasv"]);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_in_one_line() {
+    for (arguments, said) in [
+        (&["noop", "--tls"][..], "speaks TLS yet"),
+        (&["pasv", "--rate", "10"], "takes no --rate"),
+        (&["noop", "--rate", "1e12"], "--rate 1000000"),
+        (&["pasv", "--sessions", "100000000"], "it can hold"),
+        (&["fxp", "--target", "ftp://127.0.0.1:1/x"], "--target2"),
+        (&["small-files", "--target", "ftp://127.0.0.1:1"], "name it in the target"),
+        (&["login", "--server", "/no/such/server"], "cannot start"),
+    ] {
+        let output = loadtest(arguments);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let text = support::stderr(&output);
+        assert!(text.contains(said), "{arguments:?}: {text}");
+        assert_eq!(text.trim_end().lines().count(), 1, "{text}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+    }
+}
+
+#[test]
+fn a_server_that_is_killed_in_the_run_ends_it_with_what_was_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Command::new(ringftpd());
+    server.arg("serve").arg(folder.path()).args(["--listen", "127.0.0.1:0", "--log-format", "json"]);
+    let mut server = server.stderr(Stdio::piped()).spawn().unwrap();
+    let (sender, addresses) = mpsc::channel();
+    let log = std::io::BufReader::new(server.stderr.take().unwrap());
+    // Its log is read to the end, lest it waits.
+    let reader = thread::spawn(move || {
+        for line in std::io::BufRead::lines(log).map_while(Result::ok) {
+            let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+            let message =
+                entry["message"].as_str().or(entry["fields"]["message"].as_str()).unwrap_or_default();
+            if let Some(rest) = message.strip_prefix("listening on ") {
+                let address = rest.split(';').next().unwrap_or_default().to_owned();
+                // The test may have what it wanted.
+                let _ = sender.send(address);
+            }
+        }
+    });
+    let target = format!("ftp://{}", addresses.recv().unwrap());
+    let pid = Pid::from_raw(server.id().try_into().unwrap());
+    let sessions = |pid: Pid| std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+    let quiet = sessions(pid);
+    let killer = thread::spawn(move || {
+        // Not before the load is there.
+        while sessions(pid) < quiet + 8 {
+            thread::yield_now();
+        }
+        thread::sleep(std::time::Duration::from_millis(50));
+        kill(pid, Signal::SIGKILL).unwrap();
+    });
+    let (output, report) =
+        report(&["noop", "--target", &target, "--sessions", "8", "--warmup", "0s", "--duration", "60s"]);
+    killer.join().unwrap();
+    server.wait().unwrap();
+    reader.join().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stdout(&output).contains("ENDED EARLY: the server's process has ended"), "{output:?}");
+    assert!(report["units"].as_u64().unwrap() > 0, "{report}");
+    assert!(report["measured_s"].as_f64().unwrap() < 50.0, "{report}");
+}

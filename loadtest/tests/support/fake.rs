@@ -1,0 +1,135 @@
+//! A small FTP server with faults that can be chosen.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::sleep;
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
+/// What is wrong with a server.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    /// Everybody who says `NOOP` from this one on waits that long, once: the whole server stalls.
+    pub(crate) stall_at_noop: Option<(u64, Duration)>,
+    /// Nobody is answered any more from this `NOOP` on.
+    pub(crate) silent_from_noop: Option<u64>,
+    /// The answer to `NOOP`, if it is not 200.
+    pub(crate) noop: Option<&'static str>,
+    /// Every file after so many has other bytes.
+    pub(crate) other_bytes_after: Option<u64>,
+    /// Data connections to the client come from this address.
+    pub(crate) connects_from: Option<Ipv4Addr>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    faults: Faults,
+    noops: AtomicU64,
+    sent: AtomicU64,
+    stored: Mutex<BTreeSet<String>>,
+    whole_server: Mutex<()>,
+}
+
+/// Starts one, for as long as the test lasts.
+pub(crate) fn start(faults: Faults) -> SocketAddr {
+    let state = Arc::new(State { faults, ..State::default() });
+    super::server(move |connection| {
+        // A client that goes ends its session.
+        let _ = serve(&state, connection);
+    })
+}
+
+enum Data {
+    None,
+    Passive(TcpListener),
+    Active(SocketAddr),
+}
+
+impl Data {
+    fn open(&mut self, from: Option<Ipv4Addr>) -> std::io::Result<TcpStream> {
+        match std::mem::replace(self, Self::None) {
+            Self::Passive(listener) => Ok(listener.accept()?.0),
+            Self::Active(address) => {
+                let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+                if let Some(from) = from {
+                    socket.bind(&SocketAddr::from((from, 0)).into())?;
+                }
+                socket.connect(&address.into())?;
+                Ok(socket.into())
+            }
+            Self::None => Err(std::io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
+    let mut replies = connection.try_clone()?;
+    let mut say = |reply: &str| replies.write_all(format!("{reply}\r\n").as_bytes());
+    let mut data = Data::None;
+    say("220-Hello.\r\n220 Ready.")?;
+    for line in BufReader::new(connection).lines() {
+        let line = line?;
+        let (verb, argument) = line.split_once(' ').unwrap_or((&line, ""));
+        match verb {
+            "USER" => say("331 Password?")?,
+            "PASS" => say("230 Welcome.")?,
+            "TYPE" => say("200 As you like.")?,
+            "NOOP" => {
+                if let Some(reply) = noop(state) {
+                    say(reply)?;
+                }
+            }
+            "EPSV" => {
+                let listener = TcpListener::bind("127.0.0.1:0")?;
+                let port = listener.local_addr()?.port();
+                data = Data::Passive(listener);
+                say(&format!("229 Come in (|||{port}|)"))?;
+            }
+            "EPRT" => {
+                let mut parts = argument.split('|').skip(2);
+                let address = parts.next().zip(parts.next()).map(|(ip, port)| format!("{ip}:{port}"));
+                data = Data::Active(address.unwrap_or_default().parse().map_err(std::io::Error::other)?);
+                say("200 I shall.")?;
+            }
+            "RETR" | "NLST" => {
+                say("150 Here it is.")?;
+                let number = state.sent.fetch_add(1, Ordering::Relaxed);
+                let is_other = state.faults.other_bytes_after.is_some_and(|right| number >= right);
+                let bytes = match verb {
+                    "NLST" => state.stored.lock().unwrap().iter().map(|name| format!("{name}\r\n")).collect(),
+                    _ if is_other => "not what it was".to_owned(),
+                    _ => "what it always is".to_owned(),
+                };
+                data.open(state.faults.connects_from)?.write_all(bytes.as_bytes())?;
+                say("226 Done.")?;
+            }
+            "STOR" => {
+                say("150 Go on.")?;
+                // Whatever became of the connection, the file is published: that is the fault of this server.
+                let _ = data.open(None)?.read_to_end(&mut Vec::new());
+                state.stored.lock().unwrap().insert(argument.to_owned());
+                say("226 Stored.")?;
+            }
+            "QUIT" => return say("221 Bye."),
+            _ => say("502 What?")?,
+        }
+    }
+    Ok(())
+}
+
+fn noop(state: &State) -> Option<&'static str> {
+    let number = state.noops.fetch_add(1, Ordering::Relaxed);
+    let turn = state.whole_server.lock().unwrap();
+    if let Some((at, pause)) = state.faults.stall_at_noop
+        && number == at
+    {
+        sleep(pause);
+    }
+    drop(turn);
+    let is_silent = state.faults.silent_from_noop.is_some_and(|from| number >= from);
+    (!is_silent).then_some(state.faults.noop.unwrap_or("200 Done."))
+}
