@@ -10,7 +10,7 @@ use crate::fuzz;
 use crate::lab;
 use crate::outcome::Outcome;
 use crate::requirements::{
-    CARGO_DENY, CARGO_FUZZ, CLIENTS, CLIPPY, CPP_COMPILER, GIT, LIBRARIES, RUSTFMT, Requirement,
+    CARGO_DENY, CARGO_FUZZ, CHROMIUM, CLIENTS, CLIPPY, CPP_COMPILER, GIT, LIBRARIES, RUSTFMT, Requirement,
 };
 use crate::shell::{cargo, check, count_tests, root};
 use crate::tidy;
@@ -27,7 +27,7 @@ pub(crate) struct Step {
 }
 
 /// Every step, what is quick first.
-pub(crate) const STEPS: [Step; 15] = [
+pub(crate) const STEPS: [Step; 16] = [
     Step { name: "tidy", title: "the house rules", requirements: &[], run: tidy::run },
     Step {
         name: "format",
@@ -70,6 +70,12 @@ pub(crate) const STEPS: [Step; 15] = [
         title: "integration tests of the libraries",
         requirements: &LIBRARIES,
         run: crates,
+    },
+    Step {
+        name: "loadtest",
+        title: "the load tester against good and bad servers, and its page in a browser",
+        requirements: &[CHROMIUM],
+        run: loadtest,
     },
     Step {
         name: "doctests",
@@ -143,11 +149,6 @@ fn advisories() -> anyhow::Result<Outcome> {
 
 /// The integration tests of every crate but the server, which has steps of its own.
 fn crates() -> anyhow::Result<Outcome> {
-    // Some of them run the server, which cargo builds for its own tests alone.
-    let built = check(&mut cargo(["build", "--workspace", "--bins", "--locked"]))?;
-    if built.failed > 0 {
-        return Ok(built);
-    }
     let mut targets = Vec::new();
     for entry in fs::read_dir(root().join("crates")).context("cannot read crates/")? {
         let path = entry?.path();
@@ -155,7 +156,21 @@ fn crates() -> anyhow::Result<Outcome> {
             targets.extend(test_targets(&path)?);
         }
     }
-    test_each(&targets, |_| {})
+    test_with_server(&targets)
+}
+
+/// The load tester's integration tests.
+fn loadtest() -> anyhow::Result<Outcome> {
+    test_with_server(&test_targets(&root().join("loadtest"))?)
+}
+
+/// Tests that run the server, which cargo builds for its own tests alone.
+fn test_with_server(targets: &[String]) -> anyhow::Result<Outcome> {
+    let built = check(&mut cargo(["build", "--workspace", "--bins", "--locked"]))?;
+    if built.failed > 0 {
+        return Ok(built);
+    }
+    test_each(targets, |_| {})
 }
 
 /// The server's integration tests, on one runtime.
