@@ -28,14 +28,14 @@ section! {
         directory: PathBuf = PathBuf::new(),
 
         /// The user to become once all ports are bound, by name. Left out, the server stays who started it.
-        user: Option<String> = None,
+        [restart] user: Option<String> = None,
 
         /// How many workers there are, each on a core of its own. Left out, there is one for each core that this
         /// process may use.
-        workers: Option<NonZeroUsize> = None,
+        [restart] workers: Option<NonZeroUsize> = None,
 
         /// What the workers run on.
-        runtime: RuntimeChoice = RuntimeChoice::Auto,
+        [restart] runtime: RuntimeChoice = RuntimeChoice::Auto,
 
         /// What clients are greeted with, in place of the name of the server. Lines are kept as lines.
         banner: Option<String> = None,
@@ -75,7 +75,7 @@ section! {
 section! {
     /// A listener.
     pub struct Listener {
-        /// The address and port. `[::]` is every address of this machine, IPv4 too; port 0 takes a free port, and the
+        /// The address and port; listeners come and go only with a restart. `[::]` is every address of this machine, IPv4 too; port 0 takes a free port, and the
         /// log says which.
         address: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::UNSPECIFIED), PORT),
 
@@ -163,14 +163,14 @@ section! {
     pub struct Passive {
         /// The ports, both ends included. They are bound once, at the start, and each serves many clients at a time; one
         /// that somebody else has is left out with a warning. Left out, the kernel picks 16 ports.
-        ports: Option<PortRange> = None,
+        [restart] ports: Option<PortRange> = None,
 
         /// The address that PASV answers: for all clients, or by their networks. Left out, it is the address by which
         /// the client reached the server. In the environment: one for all clients.
         advertise: Advertise = Advertise::default(),
 
         /// What to add to a port before it is told to a client, where a NAT moves the range. Needs `ports`.
-        port_offset: i32 = 0,
+        [restart] port_offset: i32 = 0,
 
         /// How often names to advertise are looked up.
         resolve_every_s: Seconds = Seconds::constant::<60>(),
@@ -254,10 +254,10 @@ section! {
         sessions_per_network_max: Option<NonZeroU32> = None,
 
         /// How many leading bits make an IPv4 network.
-        network_ipv4_prefix_bits: Whole<1, 32> = Whole::constant::<24>(),
+        [restart] network_ipv4_prefix_bits: Whole<1, 32> = Whole::constant::<24>(),
 
         /// How many leading bits make an IPv6 network.
-        network_ipv6_prefix_bits: Whole<1, 128> = Whole::constant::<56>(),
+        [restart] network_ipv6_prefix_bits: Whole<1, 128> = Whole::constant::<56>(),
 
         /// Sessions on which nobody has logged in yet.
         sessions_pending_max: Option<NonZeroU32> = None,
@@ -310,7 +310,7 @@ section! {
     /// The log, which goes to standard error.
     pub struct Log {
         /// The form of a line.
-        format: LogFormat = LogFormat::Human,
+        [restart] format: LogFormat = LogFormat::Human,
 
         /// The least that is logged.
         level: LogLevel = LogLevel::Info,

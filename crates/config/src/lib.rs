@@ -26,6 +26,7 @@ mod nearest;
 mod overrides;
 mod place;
 mod reader;
+mod reload;
 mod section;
 mod value;
 mod values;

@@ -51,8 +51,9 @@ before anything is bound. All of them are told at once, each with its place and 
 RINGFTPD_PASSIVE_PORTS: the range 50015-50000 is backwards; write \"50000-50015\"
 ```
 
-The configuration is read at the start; to change it, start the server anew. `ringftpd check-config` says before whether it
-is right.
+The configuration is read at the start, and again at each SIGHUP. What then has a fault changes nothing, and a key of which
+it says below that a change takes a restart keeps the value that it had; both are said in the log. `docs/operations.md` says
+from when on what holds. `ringftpd check-config` says before whether a configuration is right.
 
 Variables that Kubernetes makes for a Service whose name begins with `ringftpd`, such as `RINGFTPD_SERVICE_HOST` and
 `RINGFTPD_PORT_21_TCP`, are passed over. `enableServiceLinks: false` keeps them away.
@@ -120,6 +121,9 @@ impl Page {
         }
         if T::IN_ENVIRONMENT {
             _ = write!(facts, " Variable: `{}`.", variable(path));
+        }
+        if key.takes_restart {
+            facts.push_str(" A change takes a restart.");
         }
         facts
     }

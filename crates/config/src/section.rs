@@ -7,6 +7,8 @@ use crate::value::Value;
 pub(crate) struct Key {
     pub(crate) name: &'static str,
     pub(crate) doc: &'static [&'static str],
+    /// Whether a server that runs goes on with the old value when it is told to read its configuration again.
+    pub(crate) takes_restart: bool,
 }
 
 /// A table of keys, and of tables below it. The `section!` macro implements it.
@@ -25,12 +27,12 @@ pub(crate) trait Visitor {
 }
 
 /// Describes a table: a struct with a field for each key, documented, with its default; then, where it has any, a
-/// field for each table below.
+/// field for each table below. `[restart]` before a key says that a running server cannot change it.
 macro_rules! section {
     (
         $(#[doc = $doc:literal])+
         $vis:vis struct $Name:ident {
-            $( $(#[doc = $key_doc:literal])+ $key:ident: $Type:ty = $default:expr, )*
+            $( $(#[doc = $key_doc:literal])+ $([$restart:ident])? $key:ident: $Type:ty = $default:expr, )*
         }
         $( sections { $( $(#[doc = $section_doc:literal])+ $section:ident: $Section:ty, )* } )?
     ) => {
@@ -55,7 +57,11 @@ macro_rules! section {
 
             fn visit<V: $crate::section::Visitor>(&mut self, visitor: &mut V) {
                 $(
-                    let key = $crate::section::Key { name: stringify!($key), doc: &[$($key_doc),+] };
+                    let key = $crate::section::Key {
+                        name: stringify!($key),
+                        doc: &[$($key_doc),+],
+                        takes_restart: $crate::section::takes_restart!($($restart)?),
+                    };
                     visitor.key(key, &mut self.$key);
                 )*
                 $( $( visitor.section(stringify!($section), &mut self.$section); )* )?
@@ -64,6 +70,17 @@ macro_rules! section {
     };
 }
 pub(crate) use section;
+
+/// Whether a key of the description above is marked `[restart]`.
+macro_rules! takes_restart {
+    () => {
+        false
+    };
+    (restart) => {
+        true
+    };
+}
+pub(crate) use takes_restart;
 
 /// The path of `name` in the table at `prefix`, which is empty for the outermost one.
 pub(crate) fn path(prefix: &str, name: &str) -> String {

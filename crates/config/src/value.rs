@@ -8,7 +8,7 @@ use crate::reader::{Node, Reader};
 use crate::section::Section;
 
 /// What a key can hold.
-pub(crate) trait Value: Sized {
+pub(crate) trait Value: Clone + PartialEq + 'static {
     /// Whether an environment variable can hold it.
     const IN_ENVIRONMENT: bool = true;
 
@@ -31,7 +31,7 @@ pub(crate) trait Value: Sized {
 }
 
 /// A value in one word.
-pub(crate) trait Scalar: Sized {
+pub(crate) trait Scalar: Clone + PartialEq + 'static {
     /// See [`Value::expected`].
     fn expected() -> String;
 
@@ -141,7 +141,7 @@ impl<T: Value> Value for Vec<T> {
 }
 
 /// A table in a list.
-pub(crate) trait Entry: Section {
+pub(crate) trait Entry: Section + Clone + PartialEq + 'static {
     /// What it is, to stand in a sentence.
     const EXPECTED: &'static str;
 
