@@ -1,9 +1,9 @@
 //! Limits of rate, each shared by the transfers of a session, of a user or of the whole server.
 //!
-//! A limiter is a token bucket without a bucket: one atomic number says up to which byte of its time line the rate is
-//! given away, where the time line runs at the rate itself. Whoever wants to move bytes reserves them at the end of the
-//! line, which is one compare-and-swap, and is told when they are due. So nobody polls, the transfers that share a limiter are
-//! served in the order in which they asked, a turn each, and workers share it without a lock.
+//! A limiter is a token bucket without a bucket: one atomic number says up to which moment the rate is given away.
+//! Whoever wants to move bytes reserves the time that they take at the end of it, which is one compare-and-swap, and is
+//! told when they are due. So nobody polls, the transfers that share a limiter are served in the order in which they
+//! asked, a turn each, workers share it without a lock, and the rate can change under way.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -24,56 +24,74 @@ pub struct RateLimit {
 /// burst, and for each transfer one slice that was due before and is used within.
 #[derive(Debug)]
 pub struct RateLimiter {
-    limit: RateLimit,
+    bytes_per_second: AtomicU64,
+    burst_bytes: AtomicU64,
     began: Instant,
-    /// The time line's byte up to which everything is reserved. It is ahead of the present by at most the burst and what
-    /// is waited for, and behind it while the limit is not used up.
-    reserved_until: AtomicU64,
+    /// The moment, in nanoseconds from the beginning, up to which everything is reserved. It is ahead of the present by at
+    /// most the burst and what is waited for, and behind it while the limit is not used up.
+    reserved_until_ns: AtomicU64,
 }
 
 impl RateLimiter {
     /// A limiter whose burst is there to be used.
     #[must_use]
     pub fn new(limit: RateLimit) -> RateLimiter {
-        RateLimiter { limit, began: Instant::now(), reserved_until: AtomicU64::new(0) }
+        RateLimiter {
+            bytes_per_second: AtomicU64::new(limit.bytes_per_second.get()),
+            burst_bytes: AtomicU64::new(limit.burst_bytes.get()),
+            began: Instant::now(),
+            reserved_until_ns: AtomicU64::new(0),
+        }
     }
 
     /// The limit.
     #[must_use]
     pub fn limit(&self) -> RateLimit {
-        self.limit
+        let read = |number: &AtomicU64| NonZeroU64::new(number.load(Ordering::Relaxed));
+        RateLimit {
+            bytes_per_second: read(&self.bytes_per_second).unwrap_or(NonZeroU64::MAX),
+            burst_bytes: read(&self.burst_bytes).unwrap_or(NonZeroU64::MAX),
+        }
+    }
+
+    /// Changes the limit, for the transfers that are under way too. What is reserved by now stays due when it was.
+    pub fn set_limit(&self, limit: RateLimit) {
+        self.bytes_per_second.store(limit.bytes_per_second.get(), Ordering::Relaxed);
+        self.burst_bytes.store(limit.burst_bytes.get(), Ordering::Relaxed);
     }
 
     /// Bytes that one transfer reserves at a time, at most: what the rate gives in an eighth of a second, so that a slow limit gives
     /// something to all its transfers all the time, and no more than the burst.
     fn slice_bytes(&self) -> u64 {
-        (self.limit.bytes_per_second.get() / 8).clamp(1, self.limit.burst_bytes.get())
+        let limit = self.limit();
+        (limit.bytes_per_second.get() / 8).clamp(1, limit.burst_bytes.get())
     }
 
     /// Reserves `bytes`, at most a burst of them; gives the moment, counted from the beginning, from which on they may go.
     fn reserve(&self, bytes: u64, now: Duration) -> Duration {
-        let present = self.line_at(now);
-        let reserve = |until: u64| until.max(present).saturating_add(bytes);
-        let before = self.reserved_until.update(Ordering::Relaxed, Ordering::Relaxed, reserve);
-        self.moment_of(reserve(before).saturating_sub(self.limit.burst_bytes.get()))
+        let limit = self.limit();
+        let present = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let takes = limit.nanoseconds_of(bytes).1;
+        let reserve = |until: u64| until.max(present).saturating_add(takes);
+        let before = self.reserved_until_ns.update(Ordering::Relaxed, Ordering::Relaxed, reserve);
+        let burst = limit.nanoseconds_of(limit.burst_bytes.get()).0;
+        Duration::from_nanos(reserve(before).saturating_sub(burst))
     }
 
     /// Gives back the last `bytes` of a reservation that did not go.
     fn give_back(&self, bytes: u64) {
-        self.reserved_until.update(Ordering::Relaxed, Ordering::Relaxed, |until| until.saturating_sub(bytes));
+        let took = self.limit().nanoseconds_of(bytes).0;
+        let give_back = |until: u64| until.saturating_sub(took);
+        self.reserved_until_ns.update(Ordering::Relaxed, Ordering::Relaxed, give_back);
     }
+}
 
-    /// The time line's byte of a moment.
-    fn line_at(&self, moment: Duration) -> u64 {
-        let bytes = moment.as_nanos() * u128::from(self.limit.bytes_per_second.get()) / 1_000_000_000;
-        u64::try_from(bytes).unwrap_or(u64::MAX)
-    }
-
-    /// The first moment at which the time line has come to a byte.
-    fn moment_of(&self, byte: u64) -> Duration {
-        let nanoseconds =
-            (u128::from(byte) * 1_000_000_000).div_ceil(u128::from(self.limit.bytes_per_second.get()));
-        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+impl RateLimit {
+    /// The time that `bytes` take, rounded down and up.
+    fn nanoseconds_of(self, bytes: u64) -> (u64, u64) {
+        let (bytes, rate) = (u128::from(bytes) * 1_000_000_000, u128::from(self.bytes_per_second.get()));
+        let bounded = |nanoseconds: u128| u64::try_from(nanoseconds).unwrap_or(u64::MAX);
+        (bounded(bytes / rate), bounded(bytes.div_ceil(rate)))
     }
 }
 
@@ -175,6 +193,12 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    /// What the rate gives in a time, in bytes.
+    fn line_at(limiter: &RateLimiter, moment: Duration) -> u64 {
+        let bytes = moment.as_nanos() * u128::from(limiter.limit().bytes_per_second.get()) / 1_000_000_000;
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+
     #[test]
     fn a_burst_goes_at_once_and_then_the_rate_holds() {
         let limiter = limiter(1000, 500);
@@ -196,6 +220,19 @@ mod tests {
         let fast = limiter(u64::MAX, u64::MAX);
         assert!(fast.reserve(u64::MAX, SECOND * 3600) <= SECOND * 3600);
         assert_eq!(slow.slice_bytes(), 1);
+    }
+
+    #[test]
+    fn a_limit_changes_under_way() {
+        let limiter = limiter(1000, 500);
+        assert_eq!(limiter.reserve(500, SECOND), SECOND);
+        let number = |number| NonZeroU64::new(number).expect("not zero");
+        limiter.set_limit(RateLimit { bytes_per_second: number(2000), burst_bytes: number(1000) });
+        // The next bytes come at twice the rate, and behind those that are reserved.
+        assert_eq!(limiter.reserve(1000, SECOND), SECOND + SECOND / 2);
+        assert_eq!(limiter.reserve(1000, SECOND), SECOND + SECOND);
+        limiter.set_limit(RateLimit { bytes_per_second: NonZeroU64::MAX, burst_bytes: NonZeroU64::MAX });
+        assert!(limiter.reserve(1 << 40, 3 * SECOND) <= 3 * SECOND, "no limit any more");
     }
 
     /// One transfer's life in virtual time: it wants so many bytes, of which so many go, after such a pause.
@@ -265,7 +302,7 @@ mod tests {
                 for &(until, gone, _) in &went[first..] {
                     bytes += gone;
                     let unused_before = transfers.len() as u64 * limiter.slice_bytes();
-                    let allowed = burst + limiter.line_at(until - from) + 1 + unused_before;
+                    let allowed = burst + line_at(&limiter, until - from) + 1 + unused_before;
                     prop_assert!(bytes <= allowed, "{bytes} of {allowed} bytes from {from:?} until {until:?}");
                 }
             }
@@ -294,7 +331,7 @@ mod tests {
             let (last, ..) = *went.last().expect("some went");
             let bytes: u64 = went.iter().map(|(_, gone, _)| gone).sum();
             let slices = 2 * limiter.slice_bytes();
-            prop_assert!(bytes + burst + slices >= limiter.line_at(last), "{bytes} bytes until {last:?}");
+            prop_assert!(bytes + burst + slices >= line_at(&limiter, last), "{bytes} bytes until {last:?}");
         }
     }
 }
