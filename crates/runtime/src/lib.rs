@@ -21,8 +21,10 @@
 //! | listen, connect, talk | [`net`] |
 //! | bound a wait | [`deadline`] |
 //! | do what may block | [`fn@blocking`] |
+//! | do what keeps a processor busy | [`FairPool`] |
 //! | have the kernel's own threads move bytes from or to a file | [`oneshot`] |
 //! | give something to another core | [`handover`] |
+//! | tell all cores what holds from now on | [`latest`] |
 //! | stop | [`shutdown`], [`drained`] |
 
 pub mod affinity;
@@ -30,7 +32,9 @@ mod backend;
 pub mod blocking;
 mod context;
 pub mod deadline;
+pub mod fair;
 pub mod handover;
+pub mod latest;
 pub mod net;
 pub mod oneshot;
 pub mod permits;
@@ -45,7 +49,9 @@ pub use backend::{Backend, BackendChoice, RuntimeError, UnknownBackend, choose_b
 pub use blocking::{BlockingError, blocking};
 pub use context::{current_backend, drained};
 pub use deadline::{Elapsed, IdleTimer, sleep_until, timeout_at};
+pub use fair::FairPool;
 pub use handover::{HandoverError, Receiver, Sender, mailbox};
+pub use latest::{Publisher, Subscriber};
 pub use net::{
     Accepted, BoundListener, ConnectOptions, ListenOptions, Listener, Stream, connect, peer_closed,
 };
