@@ -25,8 +25,14 @@ pub(crate) fn fits(password: &[u8], hash: &str) -> bool {
 /// A hash that costs next to nothing.
 #[cfg(test)]
 pub(crate) fn quick_hash(password: &[u8]) -> String {
+    hash_of_cost(password, 1)
+}
+
+/// A hash of so many passes over next to no memory.
+#[cfg(test)]
+pub(crate) fn hash_of_cost(password: &[u8], passes: u32) -> String {
     use argon2::{Algorithm, Params, Version};
-    let params = Params::new(8, 1, 1, None).unwrap();
+    let params = Params::new(8, passes, 1, None).unwrap();
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password(password).unwrap().to_string()
 }
 

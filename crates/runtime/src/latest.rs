@@ -22,6 +22,12 @@ impl<T: Clone + Send + Sync> Publisher<T> {
         self.latest.send_replace(latest);
     }
 
+    /// What was published last.
+    #[must_use]
+    pub fn latest(&self) -> T {
+        self.latest.borrow().clone()
+    }
+
     /// A view of what comes from now on, to be given to a task.
     #[must_use]
     pub fn subscribe(&self) -> Subscriber<T> {

@@ -55,7 +55,7 @@ fn more_threads_work_side_by_side() {
         let barrier = std::sync::Arc::new(std::sync::Barrier::new(2));
         let meet = || {
             let (pool, barrier) = (pool.clone(), barrier.clone());
-            spawn(async move { pool.run(thread::current().id(), move || drop(barrier.wait())).await })
+            spawn(async move { pool.run(thread::current().id(), move || barrier.wait()).await })
         };
         let (one, other) = (meet(), meet());
         one.await.expect("no panic").expect("met");

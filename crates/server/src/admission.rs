@@ -2,22 +2,51 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use config::Limits;
 use passive_ports::ClientAddress;
 
-/// The limits on sessions, shared by the workers. Those by address cost a lock for each session, and only where they are set.
+/// How many tables the clients are spread over, so that workers seldom want the same one.
+const TABLES: usize = 64;
+
+/// The sessions that there are, counted by all workers together: a few shared counts for each session, at its start and
+/// its end. They are counted whether there is a limit or not, for a reload may set one.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    total: Counter,
-    pending: Option<Counter>,
-    addresses: Option<Counters>,
-    networks: Option<Counters>,
+    total: AtomicUsize,
+    pending: AtomicUsize,
+    /// As many as descriptors allow.
+    possible: usize,
+    clients: [Mutex<Clients>; TABLES],
+    table_of: RandomState,
     ipv4_prefix_bits: u8,
     ipv6_prefix_bits: u8,
+}
+
+/// How many sessions there may be.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct AdmissionLimits {
+    total: Option<usize>,
+    pending: Option<usize>,
+    address: Option<usize>,
+    network: Option<usize>,
+}
+
+impl From<&Limits> for AdmissionLimits {
+    fn from(limits: &Limits) -> Self {
+        let number = |limit: NonZeroU32| usize::try_from(limit.get()).unwrap_or(usize::MAX);
+        Self {
+            total: limits.sessions_max.map(number),
+            pending: limits.sessions_pending_max.map(number),
+            address: limits.sessions_per_address_max.map(number),
+            network: limits.sessions_per_network_max.map(number),
+        }
+    }
 }
 
 /// Which limit is reached.
@@ -35,47 +64,64 @@ impl Admission {
     pub(crate) fn new(limits: &Limits, descriptors_max: u64, descriptors_open: u64) -> Self {
         let available =
             usize::try_from(descriptors_max.saturating_sub(descriptors_open)).unwrap_or(usize::MAX);
-        let by_descriptors = (available / 4 * 3).max(1);
-        let number = |limit: std::num::NonZeroU32| usize::try_from(limit.get()).unwrap_or(usize::MAX);
         let byte = |bits: u32| u8::try_from(bits).unwrap_or(u8::MAX);
         Self {
-            total: Counter::new(
-                limits.sessions_max.map_or(by_descriptors, |limit| number(limit).min(by_descriptors)),
-            ),
-            pending: limits.sessions_pending_max.map(|limit| Counter::new(number(limit))),
-            addresses: limits.sessions_per_address_max.map(|limit| Counters::new(number(limit))),
-            networks: limits.sessions_per_network_max.map(|limit| Counters::new(number(limit))),
+            total: AtomicUsize::new(0),
+            pending: AtomicUsize::new(0),
+            possible: (available / 4 * 3).max(1),
+            clients: std::array::from_fn(|_| Mutex::default()),
+            table_of: RandomState::new(),
             ipv4_prefix_bits: byte(limits.network_ipv4_prefix_bits.get()),
             ipv6_prefix_bits: byte(limits.network_ipv6_prefix_bits.get()),
         }
     }
 
-    pub(crate) fn sessions_max(&self) -> usize {
-        self.total.max
+    /// How many sessions descriptors allow.
+    pub(crate) fn sessions_possible(&self) -> usize {
+        self.possible
+    }
+
+    /// How many sessions there may be, all in all.
+    pub(crate) fn sessions_max(&self, limits: &AdmissionLimits) -> usize {
+        limits.total.map_or(self.possible, |total| total.min(self.possible))
     }
 
     /// A place for a connection, whoever's it is.
-    pub(crate) fn admit(&'static self) -> Result<SessionPlace, Full> {
-        let total = self.total.take().ok_or(Full::Total)?;
-        let pending = match &self.pending {
-            Some(counter) => Some(counter.take().ok_or(Full::Pending)?),
-            None => None,
-        };
-        Ok(SessionPlace { pending, _total: total })
+    pub(crate) fn admit(&'static self, limits: &AdmissionLimits) -> Result<SessionPlace, Full> {
+        let total = Place::take(&self.total, self.sessions_max(limits)).ok_or(Full::Total)?;
+        let pending =
+            Place::take(&self.pending, limits.pending.unwrap_or(usize::MAX)).ok_or(Full::Pending)?;
+        Ok(SessionPlace { pending: Some(pending), _total: total })
     }
 
     /// A place for a session of `client`.
-    pub(crate) fn admit_client(&'static self, client: IpAddr) -> Result<ClientPlace, Full> {
+    pub(crate) fn admit_client(
+        &'static self,
+        client: IpAddr,
+        limits: &AdmissionLimits,
+    ) -> Result<ClientPlace, Full> {
         let address = ClientAddress::from(client);
         let network = address.network(self.ipv4_prefix_bits, self.ipv6_prefix_bits);
-        let take = |counters: &'static Option<Counters>, key: ClientAddress, full: Full| match counters {
-            Some(counters) => counters.take(key).ok_or(full).map(Some),
-            None => Ok(None),
+        let mut clients = self.clients_of(network);
+        let has_room = |count: Option<&usize>, max: Option<usize>| {
+            max.is_none_or(|max| count.copied().unwrap_or(0) < max)
         };
-        Ok(ClientPlace {
-            _address: take(&self.addresses, address, Full::Address)?,
-            _network: take(&self.networks, network, Full::Network)?,
-        })
+        if !has_room(clients.addresses.get(&address), limits.address) {
+            return Err(Full::Address);
+        }
+        if !has_room(clients.networks.get(&network), limits.network) {
+            return Err(Full::Network);
+        }
+        *clients.addresses.entry(address).or_insert(0) += 1;
+        *clients.networks.entry(network).or_insert(0) += 1;
+        Ok(ClientPlace { admission: self, address, network })
+    }
+
+    /// The table of a network and of the addresses in it.
+    fn clients_of(&self, network: ClientAddress) -> MutexGuard<'_, Clients> {
+        let number = usize::try_from(self.table_of.hash_one(network) % TABLES as u64).unwrap_or(0);
+        // A count is changed in one step.
+        self.clients[number].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,81 +139,51 @@ impl SessionPlace {
     }
 }
 
-/// One session's places among those of its address and network; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct ClientPlace {
-    _address: Option<KeyedPlace>,
-    _network: Option<KeyedPlace>,
-}
+struct Place(&'static AtomicUsize);
 
-#[derive(Debug)]
-struct Counter {
-    count: AtomicUsize,
-    max: usize,
-}
-
-#[derive(Debug)]
-struct Place(&'static Counter);
-
-impl Counter {
-    fn new(max: usize) -> Self {
-        Self { count: AtomicUsize::new(0), max }
-    }
-
-    fn take(&'static self) -> Option<Place> {
-        let place = Place(self);
+impl Place {
+    fn take(count: &'static AtomicUsize, max: usize) -> Option<Self> {
+        let place = Self(count);
         // The place that is over the limit is given back by its drop.
-        (self.count.fetch_add(1, Ordering::Relaxed) < self.max).then_some(place)
+        (count.fetch_add(1, Ordering::Relaxed) < max).then_some(place)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.count.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Counts for each key that has any; so there are no more of them than sessions.
+/// Counts for each address and network that has any session; so there are no more of them than sessions.
+#[derive(Debug, Default)]
+struct Clients {
+    addresses: HashMap<ClientAddress, usize>,
+    networks: HashMap<ClientAddress, usize>,
+}
+
+/// One session's places among those of its address and network; given back when dropped.
 #[derive(Debug)]
-struct Counters {
-    counts: Mutex<HashMap<ClientAddress, usize>>,
-    max: usize,
+pub(crate) struct ClientPlace {
+    admission: &'static Admission,
+    address: ClientAddress,
+    network: ClientAddress,
 }
 
-#[derive(Debug)]
-struct KeyedPlace {
-    counters: &'static Counters,
-    key: ClientAddress,
-}
-
-impl Counters {
-    fn new(max: usize) -> Self {
-        Self { counts: Mutex::default(), max }
-    }
-
-    fn counts(&self) -> MutexGuard<'_, HashMap<ClientAddress, usize>> {
-        // A count is changed in one step.
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&'static self, key: ClientAddress) -> Option<KeyedPlace> {
-        let mut counts = self.counts();
-        let count = counts.entry(key).or_insert(0);
-        if *count >= self.max {
-            return None;
-        }
-        *count += 1;
-        Some(KeyedPlace { counters: self, key })
-    }
-}
-
-impl Drop for KeyedPlace {
+impl Drop for ClientPlace {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut count) = self.counters.counts().entry(self.key) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
+        let mut clients = self.admission.clients_of(self.network);
+        give_back(&mut clients.addresses, self.address);
+        give_back(&mut clients.networks, self.network);
+    }
+}
+
+fn give_back(counts: &mut HashMap<ClientAddress, usize>, key: ClientAddress) {
+    if let Entry::Occupied(mut count) = counts.entry(key) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
         }
     }
 }
@@ -175,53 +191,73 @@ impl Drop for KeyedPlace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::num::NonZeroU32;
 
-    fn admission(limits: &Limits, descriptors_max: u64) -> &'static Admission {
-        Box::leak(Box::new(Admission::new(limits, descriptors_max, 20)))
+    fn admission(descriptors_max: u64) -> &'static Admission {
+        Box::leak(Box::new(Admission::new(&Limits::default(), descriptors_max, 20)))
     }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    const NO_LIMITS: AdmissionLimits =
+        AdmissionLimits { total: None, pending: None, address: None, network: None };
 
     #[test]
     fn places_are_counted_and_given_back() {
-        let admission = admission(&Limits::default(), 28);
-        assert_eq!(admission.sessions_max(), 6);
-        let places: Vec<_> = (0..6).map(|_| admission.admit().unwrap()).collect();
-        assert_eq!(admission.admit().unwrap_err(), Full::Total);
+        let admission = admission(28);
+        assert_eq!(admission.sessions_max(&NO_LIMITS), 6);
+        let places: Vec<_> = (0..6).map(|_| admission.admit(&NO_LIMITS).unwrap()).collect();
+        assert_eq!(admission.admit(&NO_LIMITS).unwrap_err(), Full::Total);
         drop(places);
-        assert!(admission.admit().is_ok());
+        assert!(admission.admit(&NO_LIMITS).is_ok());
     }
 
     #[test]
     fn one_session_is_always_possible() {
-        assert_eq!(admission(&Limits::default(), 10).sessions_max(), 1);
+        assert_eq!(admission(10).sessions_max(&NO_LIMITS), 1);
     }
 
     #[test]
     fn whoever_has_logged_in_is_pending_no_longer() {
-        let limits = Limits { sessions_pending_max: NonZeroU32::new(1), ..Limits::default() };
-        let admission = admission(&limits, 1000);
-        let mut first = admission.admit().unwrap();
-        assert_eq!(admission.admit().unwrap_err(), Full::Pending);
+        let limits = AdmissionLimits { pending: Some(1), ..NO_LIMITS };
+        let admission = admission(1000);
+        let mut first = admission.admit(&limits).unwrap();
+        assert_eq!(admission.admit(&limits).unwrap_err(), Full::Pending);
         first.on_login();
-        assert!(admission.admit().is_ok());
+        assert!(admission.admit(&limits).is_ok());
     }
 
     #[test]
     fn an_address_and_a_network_have_limits_of_their_own() {
-        let limits = Limits {
-            sessions_per_address_max: NonZeroU32::new(1),
-            sessions_per_network_max: NonZeroU32::new(2),
-            ..Limits::default()
-        };
-        let admission = admission(&limits, 1000);
-        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        let first = admission.admit_client(ip("192.0.2.1")).unwrap();
-        assert_eq!(admission.admit_client(ip("::ffff:192.0.2.1")).unwrap_err(), Full::Address);
-        let _second = admission.admit_client(ip("192.0.2.2")).unwrap();
-        assert_eq!(admission.admit_client(ip("192.0.2.3")).unwrap_err(), Full::Network);
-        assert!(admission.admit_client(ip("192.0.3.1")).is_ok());
+        let limits = AdmissionLimits { address: Some(1), network: Some(2), ..NO_LIMITS };
+        let admission = admission(1000);
+        let first = admission.admit_client(ip("192.0.2.1"), &limits).unwrap();
+        assert_eq!(admission.admit_client(ip("::ffff:192.0.2.1"), &limits).unwrap_err(), Full::Address);
+        let _second = admission.admit_client(ip("192.0.2.2"), &limits).unwrap();
+        assert_eq!(admission.admit_client(ip("192.0.2.3"), &limits).unwrap_err(), Full::Network);
+        assert!(admission.admit_client(ip("192.0.3.1"), &limits).is_ok());
         drop(first);
-        assert!(admission.admit_client(ip("192.0.2.1")).is_ok());
-        assert_eq!(admission.addresses.as_ref().unwrap().counts().len(), 1, "who is gone is forgotten");
+        assert!(admission.admit_client(ip("192.0.2.1"), &limits).is_ok());
+        let addresses = admission.clients.iter().map(|table| table.lock().unwrap().addresses.len());
+        assert_eq!(addresses.sum::<usize>(), 1, "who is gone is forgotten");
+    }
+
+    #[test]
+    fn a_new_limit_counts_those_who_are_there() {
+        let admission = admission(1000);
+        let here: Vec<_> = (0..3)
+            .map(|_| {
+                let place = admission.admit(&NO_LIMITS).unwrap();
+                (place, admission.admit_client(ip("192.0.2.1"), &NO_LIMITS).unwrap())
+            })
+            .collect();
+        let limits = AdmissionLimits { total: Some(2), pending: Some(3), address: Some(3), network: None };
+        assert_eq!(admission.admit(&limits).unwrap_err(), Full::Total);
+        assert_eq!(admission.admit(&AdmissionLimits { total: None, ..limits }).unwrap_err(), Full::Pending);
+        assert_eq!(admission.admit_client(ip("192.0.2.1"), &limits).unwrap_err(), Full::Address);
+        drop(here);
+        assert!(admission.admit(&limits).is_ok());
+        assert!(admission.admit_client(ip("192.0.2.1"), &limits).is_ok());
     }
 }

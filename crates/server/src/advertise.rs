@@ -4,9 +4,11 @@
 //! A rule says: to clients of these networks, this address. It is fixed, or a name that a thread of its own looks up
 //! again and again; sessions read what it found last, and never wait for a resolver.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -78,13 +80,27 @@ impl Advertiser {
     }
 }
 
-/// The hosts of every listener, and the thread that keeps their names' addresses fresh.
+/// The hosts of every listener. The next configuration begins with a book of its own, which takes over what this one
+/// knows.
 #[derive(Debug, Default)]
 pub(crate) struct AddressBook {
     hosts: Vec<Arc<Host>>,
+    /// Those of the book before.
+    known: Vec<Arc<Host>>,
+}
+
+/// Keeps the addresses of a book's names fresh, by a thread of its own that ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Resolver {
+    _ends_when_dropped: mpsc::Sender<Infallible>,
 }
 
 impl AddressBook {
+    /// A book for the next configuration.
+    pub(crate) fn after(before: &Self) -> Self {
+        Self { hosts: Vec::new(), known: before.hosts.clone() }
+    }
+
     /// What a listener advertises by its own rules and then by everybody's; a host that stands in several is looked up
     /// once.
     pub(crate) fn advertiser(
@@ -100,30 +116,30 @@ impl AddressBook {
     }
 
     fn host(&mut self, wanted: &config::Host) -> Arc<Host> {
-        if let Some(known) = self.hosts.iter().find(|known| known.host == *wanted) {
-            return Arc::clone(known);
+        let known = self.hosts.iter().chain(&self.known).find(|known| known.host == *wanted);
+        let host = known.map_or_else(|| Arc::new(Host::new(wanted.clone())), Arc::clone);
+        if !self.hosts.iter().any(|known| Arc::ptr_eq(known, &host)) {
+            self.hosts.push(Arc::clone(&host));
         }
-        let host = Arc::new(Host::new(wanted.clone()));
-        self.hosts.push(Arc::clone(&host));
         host
     }
 
-    /// Looks every name up once, and goes on doing so in a thread of its own. A name that is not found now is an
-    /// error in the log and not the end: it may come to be found.
-    pub(crate) fn keep_fresh(mut self, every: Duration) -> std::io::Result<()> {
-        self.hosts.retain(|host| matches!(host.host, config::Host::Name(_)));
-        if self.hosts.is_empty() {
-            return Ok(());
+    /// Looks every name up that has no address yet, and all of them again and again. A name that is not found now is an
+    /// error in the log and not the end: it may come to be found. Blocks.
+    pub(crate) fn keep_fresh(&self, every: Duration) -> std::io::Result<Option<Resolver>> {
+        let is_name = |host: &&Arc<Host>| matches!(host.host, config::Host::Name(_));
+        let names: Vec<_> = self.hosts.iter().filter(is_name).cloned().collect();
+        if names.is_empty() {
+            return Ok(None);
         }
-        let refresh_all = move || self.hosts.iter().for_each(|host| host.refresh(&look_up));
-        refresh_all();
+        names.iter().filter(|host| host.address().is_none()).for_each(|host| host.refresh(&look_up));
+        let (ends_when_dropped, end) = mpsc::channel();
         thread::Builder::new().name(String::from("resolver")).spawn(move || {
-            loop {
-                thread::sleep(every);
-                refresh_all();
+            while end.recv_timeout(every) == Err(mpsc::RecvTimeoutError::Timeout) {
+                names.iter().for_each(|host| host.refresh(&look_up));
             }
         })?;
-        Ok(())
+        Ok(Some(Resolver { _ends_when_dropped: ends_when_dropped }))
     }
 }
 

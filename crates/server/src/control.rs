@@ -5,10 +5,9 @@
 //! of it in one go. Nothing here blocks the core: what may wait on a disk runs by [`fn@runtime::blocking`].
 
 use std::cell::RefCell;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,18 +22,19 @@ use protocol::session::{
 };
 use runtime::{IdleTimer, Stream, timeout_at};
 use storage::Root;
-use transfer::{Direction, Limits, TransferOptions};
+use transfer::{Direction, TransferOptions};
 
 use crate::admission::{ClientPlace, SessionPlace};
-use crate::data::DataConnector;
+use crate::data::{DataConnector, SourcePort};
 use crate::farewell::FarewellListener;
-use crate::files::{self, Cancel};
-use crate::logins::{Admitted, Login, LoginJob, LoginOutcome};
+use crate::files::{self, FileJob};
+use crate::logins::{self, Admitted, Login, LoginJob, LoginOutcome};
 use crate::passive::PassiveLease;
 use crate::rates::{self, Rates};
 use crate::replies;
+use crate::settings::only_address;
 use crate::transfers::{Running, SessionLabel, Step};
-use crate::worker::{ListenerSettings, Worker};
+use crate::worker::Worker;
 
 /// How much of a client's input is read at a time.
 const RECEIVE_BYTES: usize = 16 * 1024;
@@ -52,7 +52,10 @@ pub(crate) struct ControlConnection {
     worker: Rc<Worker>,
     id: u64,
     stream: Stream,
-    settings: &'static ListenerSettings,
+    /// Which listener took it.
+    listener: usize,
+    /// The generation of the settings that its idle deadline is from.
+    generation: u64,
     /// The client's address, as a proxy tells it where there is one.
     peer: SocketAddr,
     /// The address that the client reached, once it was asked for.
@@ -68,6 +71,8 @@ pub(crate) struct ControlConnection {
     login_job: Option<LoginJob>,
     account: Option<AccountSession>,
     rates: Rates,
+    /// What the account's sessions together may transfer, as it was at the login.
+    account_rates: Rates,
     places: (SessionPlace, ClientPlace),
     idle: IdleTimer,
     farewell: FarewellListener,
@@ -75,15 +80,6 @@ pub(crate) struct ControlConnection {
     /// The server stops; the session ends with what it is doing.
     leaving: bool,
 }
-
-/// A file request that is being done on another thread.
-struct FileJob {
-    answer: Pin<Box<dyn Future<Output = Answered>>>,
-    cancel: Cancel,
-}
-
-/// A file request and its answer.
-type Answered = (FileRequest, Result<FileAnswer, Reply>);
 
 /// What happened.
 enum Event {
@@ -125,30 +121,32 @@ impl ControlConnection {
         worker: Rc<Worker>,
         id: u64,
         stream: Stream,
-        settings: &'static ListenerSettings,
+        listener: usize,
         client: Client,
         received: Vec<u8>,
         places: (SessionPlace, ClientPlace),
     ) -> Self {
-        let service = worker.service;
+        let settings = worker.settings.get();
         Self {
             id,
-            settings,
+            listener,
+            generation: settings.generation,
             peer: SocketAddr::new(client.peer.ip().to_canonical(), client.peer.port()),
             // What is known need not be asked for: then PASV makes no system call, not even the first.
-            local: client.reached.or(settings.only_address()),
-            session: Session::new(Arc::clone(&service.settings), client.peer),
+            local: client.reached.or(only_address(worker.service.addresses[listener])),
+            session: Session::new(settings.session_settings(), client.peer),
             splitter: LineSplitter::new(LINE_BYTES_MAX),
             unread: received,
-            root: Arc::clone(service.logins.default_root()),
+            root: Arc::clone(settings.logins.default_root()),
             lease: None,
             transfer: None,
             file_job: None,
             login_job: None,
             account: None,
-            rates: service.session_rates(),
+            rates: settings.session_rates(),
+            account_rates: Rates::default(),
             places,
-            idle: IdleTimer::new(service.deadlines.login),
+            idle: IdleTimer::new(settings.deadlines.login),
             farewell: worker.farewell.listen(),
             input_ended: false,
             leaving: false,
@@ -237,7 +235,7 @@ impl ControlConnection {
             return Poll::Ready(Event::Transfer(step));
         }
         if let Some(job) = &mut self.file_job
-            && let Poll::Ready((request, answer)) = job.answer.as_mut().poll(context)
+            && let Poll::Ready((request, answer)) = job.poll(context)
         {
             return Poll::Ready(Event::File(request, answer));
         }
@@ -284,7 +282,7 @@ impl ControlConnection {
             return Err(Ending::Lost);
         }
         if let Some(job) = &self.file_job {
-            job.cancel.cancel();
+            job.cancel();
         }
         self.input_ended = true;
         Ok(())
@@ -305,6 +303,7 @@ impl ControlConnection {
         if let Some(transfer) = &self.transfer {
             self.session.handle_transfer_progress(transfer.bytes_moved());
         }
+        self.take_up_idle_deadline();
         let mut rest = bytes;
         while self.session.wants_input() {
             let frame = self.splitter.next(&mut rest);
@@ -322,6 +321,15 @@ impl ControlConnection {
             }
         }
         self.unread = rest.to_vec();
+    }
+
+    /// The idle deadline follows a reload with the next command.
+    fn take_up_idle_deadline(&mut self) {
+        let settings = self.worker.settings.get();
+        if self.generation != settings.generation && self.session.is_logged_in() {
+            self.generation = settings.generation;
+            self.idle.set_duration(settings.deadlines.idle);
+        }
     }
 
     fn on_expired(&mut self) {
@@ -348,9 +356,10 @@ impl ControlConnection {
                 Action::Abort => self.abort(),
                 Action::File(request) => self.begin_file_request(*request),
                 Action::Logout => {
+                    let settings = self.worker.settings.get();
                     self.account = None;
-                    self.root = Arc::clone(self.worker.service.logins.default_root());
-                    self.idle.set_duration(self.worker.service.deadlines.login);
+                    self.root = Arc::clone(settings.logins.default_root());
+                    self.idle.set_duration(settings.deadlines.login);
                     self.idle.touch(Instant::now());
                 }
                 Action::Close => ending = Some(Ending::Said),
@@ -375,7 +384,7 @@ impl ControlConnection {
         if sent == replies.len() {
             return Ok(());
         }
-        let deadline = Instant::now() + self.worker.service.deadlines.stall;
+        let deadline = Instant::now() + self.worker.settings.get().deadlines.stall;
         timeout_at(deadline, self.stream.send_all(&replies[sent..]))
             .await
             .map_err(|_| io::ErrorKind::TimedOut)?
@@ -383,7 +392,8 @@ impl ControlConnection {
 
     fn authenticate(&mut self, user: &[u8], password: &Secret) {
         tracing::debug!(session = self.id, user = %loggable(user), "login");
-        match self.worker.service.logins.begin(user, password, self.peer.ip()) {
+        let settings = self.worker.settings.get();
+        match logins::begin(&self.worker.service.gate, settings, user, password, self.peer.ip()) {
             Login::Decided(outcome) => self.on_login(outcome),
             Login::Later(job) => self.login_job = Some(job),
         }
@@ -391,12 +401,15 @@ impl ControlConnection {
 
     fn on_login(&mut self, outcome: LoginOutcome) {
         let verdict = match outcome {
-            LoginOutcome::Accepted(Admitted { session, root }) => {
+            LoginOutcome::Accepted(Admitted { session, root, rates }) => {
+                let settings = self.worker.settings.get();
                 let rights = session.account().rights;
                 self.account = Some(session);
+                self.account_rates = rates;
                 self.root = root;
                 self.places.0.on_login();
-                self.idle.set_duration(self.worker.service.deadlines.idle);
+                self.generation = settings.generation;
+                self.idle.set_duration(settings.deadlines.idle);
                 self.idle.touch(Instant::now());
                 LoginVerdict::Accepted(rights)
             }
@@ -422,7 +435,7 @@ impl ControlConnection {
 
     fn lease_passive(&mut self, kind: PassiveKind) {
         let client = self.peer.ip();
-        let key = self.worker.service.peers.lease_key(client, self.stream.peer().ip(), self.may_fxp());
+        let key = self.worker.settings.get().peers.lease_key(client, self.stream.peer().ip(), self.may_fxp());
         let leased = match self.lease.take() {
             Some(old) => old.replace(key),
             None => self.worker.passive.lease(key),
@@ -443,7 +456,8 @@ impl ControlConnection {
 
     /// What the client is told of a passive port.
     fn advertised(&mut self, kind: PassiveKind, client: IpAddr, port: u16) -> Option<SocketAddr> {
-        let advertiser = &self.settings.advertiser;
+        let settings = self.worker.settings.get();
+        let advertiser = &settings.listeners[self.listener].advertiser;
         match kind {
             PassiveKind::Pasv => self.local().map(|local| advertiser.advertised(client, local.ip(), port)),
             // EPSV tells the port alone, so the address need not be asked for.
@@ -460,11 +474,11 @@ impl ControlConnection {
     }
 
     fn may_fxp(&self) -> bool {
-        self.session.user().is_some_and(|user| self.worker.service.peers.fxp.permits_user(user))
+        self.session.user().is_some_and(|user| self.worker.settings.get().peers.fxp.permits_user(user))
     }
 
     fn permit_foreign_address(&mut self, address: SocketAddr) {
-        let permitted = self.may_fxp() && self.worker.service.peers.fxp.permits_address(address.ip());
+        let permitted = self.may_fxp() && self.worker.settings.get().peers.fxp.permits_address(address.ip());
         if !permitted {
             tracing::warn!(session = self.id, peer = %self.peer.ip(), asked = %address, "refused to connect to a foreign address");
         }
@@ -497,7 +511,7 @@ impl ControlConnection {
             Step::Settled(received) => {
                 // An upload takes its name only if the client is still there and has not said ABOR.
                 if self.client_stands_by() {
-                    self.transfer = Some(received.publish(self.worker.service.sync));
+                    self.transfer = Some(received.publish(self.worker.settings.get().sync));
                 } else {
                     drop(received);
                     self.session.handle_transfer_ended(TransferEnd::Aborted);
@@ -525,29 +539,34 @@ impl ControlConnection {
     }
 
     fn connector(&mut self, setup: DataSetup) -> DataConnector {
-        let deadline = Instant::now() + self.worker.service.deadlines.data;
+        let settings = self.worker.settings.get();
+        let deadline = Instant::now() + settings.deadlines.data;
         match setup {
             DataSetup::Passive => DataConnector::passive(self.lease.take(), deadline),
             DataSetup::Active(peer) => {
                 // What a proxy says that the client reached is not an address of this machine.
                 let local = self.stream.local().ok();
-                DataConnector::active(peer, local, &self.worker.service.active, deadline)
+                let source = SourcePort {
+                    is_port_below: settings.from_port_below,
+                    refusal_told: &self.worker.service.source_port_refusal_told,
+                };
+                DataConnector::active(peer, local, source, deadline)
             }
         }
     }
 
     fn transfer_options(&self, direction: Direction) -> TransferOptions {
-        let service = self.worker.service;
-        let account = self.account.as_ref().map(|session| service.logins.rates(session.account()));
-        let limits = match account {
-            Some(account) => rates::limits(&self.rates, account, &service.total_rates, direction),
-            None => Limits::none(),
+        let settings = self.worker.settings.get();
+        let account = match self.session.user().and_then(|user| settings.logins.rates(user)) {
+            Some(rates) => rates,
+            // An account that a reload removed.
+            None => &self.account_rates,
         };
         TransferOptions {
-            route: service.route,
-            cache_policy: service.cache_policy,
-            stall_timeout: Some(service.deadlines.stall),
-            limits,
+            route: settings.route,
+            cache_policy: settings.cache_policy,
+            stall_timeout: Some(settings.deadlines.stall),
+            limits: rates::limits(&self.rates, account, &settings.total_rates, direction),
             ..TransferOptions::default()
         }
     }
@@ -555,7 +574,7 @@ impl ControlConnection {
     /// Takes back what runs. An upload that is being published has ended already, and is told so.
     fn abort(&mut self) {
         if let Some(job) = &self.file_job {
-            job.cancel.cancel();
+            job.cancel();
         }
         if self.transfer.as_ref().is_some_and(Running::can_be_aborted) {
             self.transfer = None;
@@ -567,9 +586,7 @@ impl ControlConnection {
         if let Some(answer) = files::answer_cached(&self.root, &request) {
             return self.session.handle_file_answer(request, answer);
         }
-        let cancel = Cancel::default();
-        let answer = Box::pin(files::answer(Arc::clone(&self.root), request, cancel.clone()));
-        self.file_job = Some(FileJob { answer, cancel });
+        self.file_job = Some(FileJob::begin(Arc::clone(&self.root), request));
     }
 }
 

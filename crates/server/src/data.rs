@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -11,7 +11,6 @@ use runtime::{ConnectOptions, Stream, connect, timeout_at};
 
 use crate::passive::PassiveLease;
 use crate::replies;
-use crate::worker::ActiveSettings;
 
 /// A data connection that is to come, and how long it may take.
 pub(crate) struct DataConnector {
@@ -23,7 +22,16 @@ enum Way {
     /// The client connects to this port; `None` where the lease is gone.
     Passive(Option<PassiveLease>),
     /// The server connects, from the address that the client's control connection goes to.
-    Active { peer: SocketAddr, control: Option<SocketAddr>, settings: &'static ActiveSettings },
+    Active { peer: SocketAddr, control: Option<SocketAddr>, source: SourcePort },
+}
+
+/// Which port an active data connection comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SourcePort {
+    /// The port below the control port, where that can be had.
+    pub(crate) is_port_below: bool,
+    /// Whether it was said in the log that it cannot be had.
+    pub(crate) refusal_told: &'static AtomicBool,
 }
 
 impl DataConnector {
@@ -34,10 +42,10 @@ impl DataConnector {
     pub(crate) fn active(
         peer: SocketAddr,
         control: Option<SocketAddr>,
-        settings: &'static ActiveSettings,
+        source: SourcePort,
         deadline: Instant,
     ) -> Self {
-        Self { way: Way::Active { peer, control, settings }, deadline }
+        Self { way: Way::Active { peer, control, source }, deadline }
     }
 
     /// Waits for the connection; `Err` is the reply that says why there is none.
@@ -48,8 +56,8 @@ impl DataConnector {
                 Ok(connection) => connection.into_stream().map_err(|error| replies::connect(&error)),
                 Err(runtime::Elapsed) => Err(replies::NO_DATA_CONNECTION),
             },
-            Way::Active { peer, control, settings } => {
-                match timeout_at(self.deadline, connect_back(peer, control, settings)).await {
+            Way::Active { peer, control, source } => {
+                match timeout_at(self.deadline, connect_back(peer, control, source)).await {
                     Ok(connected) => connected.map_err(|error| replies::connect(&error)),
                     Err(runtime::Elapsed) => Err(replies::DATA_CONNECT_DEADLINE),
                 }
@@ -63,19 +71,19 @@ impl DataConnector {
 async fn connect_back(
     peer: SocketAddr,
     control: Option<SocketAddr>,
-    settings: &ActiveSettings,
+    source: SourcePort,
 ) -> io::Result<Stream> {
     // The same family as the peer's: a listener of both has clients of IPv4 mapped into IPv6.
     let local =
         control.map(|control| control.ip().to_canonical()).filter(|ip| ip.is_ipv4() == peer.is_ipv4());
     let port_below = control.map_or(0, |control| control.port().saturating_sub(1));
     if let Some(ip) = local
-        && settings.from_port_below
+        && source.is_port_below
         && port_below != 0
     {
         let from = SocketAddr::new(ip, port_below);
         match connect(peer, ConnectOptions { local: Some(from), reuse_address: true }).await {
-            Err(error) if wants_another_port(&error) => tell_once(settings, from, &error),
+            Err(error) if wants_another_port(&error) => tell_once(source.refusal_told, from, &error),
             outcome => return outcome,
         }
     }
@@ -92,9 +100,9 @@ fn wants_another_port(error: &io::Error) -> bool {
     )
 }
 
-fn tell_once(settings: &ActiveSettings, from: SocketAddr, error: &io::Error) {
+fn tell_once(told: &AtomicBool, from: SocketAddr, error: &io::Error) {
     let is_lasting = error.raw_os_error() != Some(Errno::EADDRNOTAVAIL as i32);
-    if is_lasting && !settings.refusal_told.swap(true, Ordering::Relaxed) {
+    if is_lasting && !told.swap(true, Ordering::Relaxed) {
         tracing::warn!(%from, %error, "active data connections come from ports of the kernel's choice");
     }
 }

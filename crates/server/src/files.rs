@@ -1,7 +1,9 @@
 //! File requests: what a session asks of the tree without a data connection, done on a thread that may wait.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use protocol::reply::Reply;
@@ -16,12 +18,37 @@ use crate::replies;
 /// How much of a directory `STAT` tells over the control connection, in bytes.
 const STATUS_BYTES_MAX: usize = 32 * 1024;
 
+/// A file request that is being done on another thread. Dropped, it is taken back as far as it can be.
+pub(crate) struct FileJob {
+    answer: Pin<Box<dyn Future<Output = Answered>>>,
+    cancel: Cancel,
+}
+
+/// A file request and its answer.
+type Answered = (FileRequest, Result<FileAnswer, Reply>);
+
+impl FileJob {
+    pub(crate) fn begin(root: Arc<Root>, request: FileRequest) -> Self {
+        let cancel = Cancel::default();
+        Self { answer: Box::pin(answer(root, request, cancel.clone())), cancel }
+    }
+
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Answered> {
+        self.answer.as_mut().poll(context)
+    }
+
+    /// Ends it early, as far as it can be; there is an answer all the same.
+    pub(crate) fn cancel(&self) {
+        self.cancel.cancel();
+    }
+}
+
 /// Takes a file request back, as far as it can be: a digest stops, the rest is over soon.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Cancel(Arc<AtomicBool>);
+struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
-    pub(crate) fn cancel(&self) {
+    fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
@@ -41,11 +68,7 @@ pub(crate) fn answer_cached(root: &Root, request: &FileRequest) -> Option<Result
 }
 
 /// The answer, found on another thread. Dropping the future takes the request back as far as it can be.
-pub(crate) async fn answer(
-    root: Arc<Root>,
-    request: FileRequest,
-    cancel: Cancel,
-) -> (FileRequest, Result<FileAnswer, Reply>) {
+async fn answer(root: Arc<Root>, request: FileRequest, cancel: Cancel) -> Answered {
     /// Stops a digest whose session is gone.
     struct CancelOnDrop(Cancel);
     impl Drop for CancelOnDrop {

@@ -12,8 +12,13 @@ use std::thread;
 use std::time::Duration;
 
 use config::{Log, LogFormat, LogLevel};
+use tracing::Subscriber;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How many bytes wait for a slow standard error before newer lines are dropped, and counted.
 const WAITING_BYTES_MAX: usize = 8 << 20;
@@ -21,8 +26,8 @@ const WAITING_BYTES_MAX: usize = 8 << 20;
 /// How long lines are gathered before they are written.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// Starts the log. The guard writes what is left when it is dropped.
-pub(crate) fn start(options: &Log) -> io::Result<LogGuard> {
+/// Starts the log. The guard writes what is left when it is dropped; the other changes the level.
+pub(crate) fn start(options: &Log) -> io::Result<(LogGuard, LogLevelSetter)> {
     let lines = Arc::new(Lines::default());
     let writer = {
         let lines = Arc::clone(&lines);
@@ -33,17 +38,31 @@ pub(crate) fn start(options: &Log) -> io::Result<LogGuard> {
     let subscriber = tracing_subscriber::fmt()
         .with_writer(LineWriter(Arc::clone(&lines)))
         .with_target(false)
-        .with_max_level(level(options.level));
-    match options.format {
+        .with_max_level(LevelFilter::TRACE);
+    let set_level = match options.format {
         LogFormat::Human => {
             let colours =
                 io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none();
-            subscriber.with_ansi(colours).init();
+            install(subscriber.with_ansi(colours).finish(), options.level)
         }
-        LogFormat::Json => subscriber.json().flatten_event(true).init(),
-    }
-    Ok(LogGuard { lines, writer: Some(writer) })
+        LogFormat::Json => install(subscriber.json().flatten_event(true).finish(), options.level),
+    };
+    Ok((LogGuard { lines, writer: Some(writer) }, set_level))
 }
+
+/// Makes a subscriber the program's, below a level that can be changed.
+fn install<S>(subscriber: S, at: LogLevel) -> LogLevelSetter
+where
+    S: Subscriber + for<'s> LookupSpan<'s> + Send + Sync + 'static,
+{
+    let (filter, handle) = reload::Layer::new(level(at));
+    subscriber.with(filter).init();
+    // There is nobody to tell if the log is gone.
+    Box::new(move |to| drop(handle.reload(level(to))))
+}
+
+/// Changes the least that is logged.
+pub(crate) type LogLevelSetter = Box<dyn Fn(LogLevel) + Send>;
 
 fn level(level: LogLevel) -> LevelFilter {
     match level {

@@ -1,8 +1,11 @@
 //! Logging in: from a name and a password to an account with its root.
 //!
-//! Anonymous logins are answered at once. A password is checked on another thread, a bounded number at a time for the
-//! whole server; a failed login is answered late, and an address that fails too often waits.
+//! Anonymous logins are answered at once. A password is checked on a thread beside the cores, a bounded number at a time for the
+//! whole server, and the addresses that wait for it take turns; a failed login is answered late, and an address that
+//! fails too often waits.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -10,24 +13,26 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use accounts::{Account, AccountSession, Accounts, FailureLimits, Found, LoginFailures};
+use accounts::{
+    Account, AccountSession, Accounts, FailureLimits, Found, LoginFailures, LoginRefused, guesser,
+};
 use anyhow::Context as _;
-use config::{Config, Network};
+use config::{Config, Limits, Network};
 use protocol::rights::Rights;
 use protocol::session::Secret;
-use runtime::{Permits, blocking, sleep_until};
+use runtime::{FairPool, sleep_until};
 use storage::Root;
 
+use crate::ledger::{Books, Ledger};
 use crate::peers::contains;
 use crate::rates::Rates;
+use crate::settings::Current;
 
 /// Who may log in, and what belongs to each account.
 pub(crate) struct Logins {
-    accounts: Accounts,
+    accounts: Arc<Accounts>,
     places: Vec<Place>,
-    failures: LoginFailures,
     failure_delay: Duration,
-    checks: Permits,
 }
 
 /// What an account has besides its rights.
@@ -47,10 +52,11 @@ pub(crate) enum LoginOutcome {
     Unavailable,
 }
 
-/// An account that is logged in.
+/// An account that is logged in, as it was at that moment.
 pub(crate) struct Admitted {
     pub(crate) session: AccountSession,
     pub(crate) root: Arc<Root>,
+    pub(crate) rates: Rates,
 }
 
 /// A login that takes its time.
@@ -62,70 +68,104 @@ pub(crate) enum Login {
     Later(LoginJob),
 }
 
-impl Logins {
-    /// Opens the root of every account. Those that have none of their own share the server's.
-    pub(crate) fn open(config: &Config) -> anyhow::Result<Self> {
-        let mut roots = Roots::default();
-        let mut places = Vec::new();
-        let mut place = |root: Option<&Path>, networks: &[Network], rates: Rates| -> anyhow::Result<usize> {
-            let root = roots.open(root.unwrap_or(&config.directory))?;
-            places.push(Place { root, networks: networks.to_vec(), rates });
-            Ok(places.len() - 1)
+/// What logins share over reloads: who fails too often, and the threads that check passwords.
+pub(crate) struct LoginGate {
+    failures: LoginFailures,
+    /// Who waits for a check waits in turns: one address with a thousand sessions, or one network of IPv6, costs
+    /// another's login the time of one check. There are no more checks waiting than sessions.
+    checks: FairPool<IpAddr>,
+}
+
+impl LoginGate {
+    pub(crate) fn new(limits: &Limits) -> anyhow::Result<Self> {
+        let checks = FairPool::new(checks_max(limits)).context("cannot tell which cores may be used")?;
+        Ok(Self { failures: LoginFailures::new(failure_limits(limits)), checks })
+    }
+
+    pub(crate) fn set_limits(&self, limits: &Limits) {
+        self.failures.set_limits(failure_limits(limits));
+        self.checks.set_threads_max(checks_max(limits));
+    }
+
+    /// Checks a password, unless `client` has to wait: then nothing is checked, also where it came to have to only while
+    /// it stood in the queue.
+    async fn check(
+        &'static self,
+        accounts: Arc<Accounts>,
+        user: Vec<u8>,
+        password: Vec<u8>,
+        client: IpAddr,
+    ) -> Result<Result<Arc<Account>, LoginRefused>, runtime::BlockingError> {
+        if self.failures.must_wait(client, Instant::now()) {
+            return Ok(Err(LoginRefused));
+        }
+        let check = move || {
+            if self.failures.must_wait(client, Instant::now()) {
+                return Err(LoginRefused);
+            }
+            let checked = accounts.check(&user, &password);
+            if checked.is_err() {
+                // At once, so that the next of the queue knows.
+                self.failures.on_failure(client, Instant::now());
+            }
+            checked
         };
-        let own = &config.anonymous;
-        // The server's own directory is opened in any case: what is wrong with it is said at the start.
+        self.checks.run(guesser(client), check).await
+    }
+}
+
+fn failure_limits(limits: &Limits) -> FailureLimits {
+    FailureLimits { failures_max: limits.login_failures_max.get(), wait: limits.login_wait_s.duration() }
+}
+
+fn checks_max(limits: &Limits) -> usize {
+    limits.password_checks_max.get() as usize
+}
+
+impl Logins {
+    /// The accounts of the configuration, whose roots are open, with what the ledger has on them.
+    pub(crate) fn new(config: &Config, roots: &OpenRoots, ledger: &mut Ledger) -> Self {
+        ledger.begin();
+        let mut places = Vec::new();
+        let mut place = |root: &Arc<Root>, networks: &[Network], rates: Rates| {
+            places.push(Place { root: Arc::clone(root), networks: networks.to_vec(), rates });
+            places.len() - 1
+        };
         let burst = config.limits.burst;
-        let rates = Rates::new(own.download_rate, own.upload_rate, burst);
-        let anonymous_place = place(own.root.as_deref(), &own.networks, rates)?;
+        let own = &config.anonymous;
+        let Books { sessions, rates, .. } = ledger.account(None, own.download_rate, own.upload_rate, burst);
+        let anonymous_place = place(&roots.anonymous, &own.networks, rates);
         let sessions_max = own.sessions_max.map(std::num::NonZero::get);
-        let anonymous =
-            own.access.rights().map(|rights| Account::anonymous(rights, sessions_max, anonymous_place));
-        let named = config
+        let anonymous = own
+            .access
+            .rights()
+            .map(|rights| Account::anonymous(rights, sessions_max, anonymous_place, sessions));
+        let named: Vec<_> = config
             .accounts
             .iter()
-            .map(|account| {
-                let rates = Rates::new(account.download_rate, account.upload_rate, burst);
-                let place = place(account.root.as_deref(), &account.networks, rates)?;
+            .zip(&roots.named)
+            .map(|(account, root)| {
+                let name = account.name.as_str().as_bytes();
+                let Books { sessions, rates, .. } =
+                    ledger.account(Some(name), account.download_rate, account.upload_rate, burst);
+                let place = place(root, &account.networks, rates);
+                let hash = account.password_hash.expose();
                 let sessions_max = account.sessions_max.map(std::num::NonZero::get);
-                let opened = Account::with_password(
-                    account.password_hash.expose(),
-                    account.rights,
-                    sessions_max,
-                    place,
-                );
-                Ok((account.name.as_str().as_bytes().to_vec(), opened))
+                let opened = Account::with_password(hash, account.rights, sessions_max, place, sessions);
+                (name.to_vec(), opened)
             })
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        let limits = &config.limits;
-        Ok(Self {
-            accounts: Accounts::new(anonymous, named),
+            .collect();
+        ledger.end();
+        Self {
+            accounts: Arc::new(Accounts::new(anonymous, named)),
             places,
-            failures: LoginFailures::new(FailureLimits {
-                failures_max: limits.login_failures_max.get(),
-                wait: limits.login_wait_s.duration(),
-            }),
-            failure_delay: limits.login_failure_delay_s.duration(),
-            checks: Permits::new(limits.password_checks_max.get() as usize),
-        })
-    }
-
-    /// The directories into which somebody may upload, each once.
-    pub(crate) fn upload_roots(config: &Config, logins: &Self) -> Vec<Arc<Root>> {
-        let anonymous = config.anonymous.access.rights().unwrap_or(Rights::empty());
-        let rights = std::iter::once(anonymous).chain(config.accounts.iter().map(|account| account.rights));
-        let mut roots: Vec<Arc<Root>> = Vec::new();
-        for (place, rights) in logins.places.iter().zip(rights) {
-            let is_new = !roots.iter().any(|root| Arc::ptr_eq(root, &place.root));
-            if rights.contains(Rights::UPLOAD) && is_new {
-                roots.push(Arc::clone(&place.root));
-            }
+            failure_delay: config.limits.login_failure_delay_s.duration(),
         }
-        roots
     }
 
-    /// What all sessions of an account together may transfer.
-    pub(crate) fn rates(&self, account: &Account) -> &Rates {
-        &self.places[account.place].rates
+    /// What all sessions of `user`'s account together may transfer; `None` if there is no such account any more.
+    pub(crate) fn rates(&self, user: &[u8]) -> Option<&Rates> {
+        self.accounts.get(user).map(|account| &self.places[account.place].rates)
     }
 
     /// The root of whoever is not logged in yet.
@@ -133,68 +173,123 @@ impl Logins {
         &self.places[0].root
     }
 
-    /// Begins a login from `client`.
-    pub(crate) fn begin(&'static self, user: &[u8], password: &Secret, client: IpAddr) -> Login {
-        match self.accounts.find(user) {
-            Found::Open(account) => Login::Decided(self.admit(&account, client)),
-            Found::Nobody => Login::Later(Box::pin(self.refuse_late(client))),
-            Found::Checked => {
-                let (user, password) = (user.to_vec(), password.reveal().to_vec());
-                Login::Later(Box::pin(self.check(user, password, client)))
-            }
-        }
-    }
-
-    async fn check(&'static self, user: Vec<u8>, password: Vec<u8>, client: IpAddr) -> LoginOutcome {
-        if self.failures.must_wait(client, Instant::now()) {
-            return self.refuse_late(client).await;
-        }
-        let permit = self.checks.acquire().await;
-        let checked = blocking(move || self.accounts.check(&user, &password)).await;
-        drop(permit);
-        match checked {
-            Ok(Ok(account)) => {
-                self.failures.on_success(client);
-                self.admit(&account, client)
-            }
-            Ok(Err(accounts::LoginRefused)) => self.refuse_late(client).await,
-            Err(error) => {
-                tracing::error!(%error, "a password could not be checked");
-                LoginOutcome::Unavailable
-            }
-        }
-    }
-
-    async fn refuse_late(&self, client: IpAddr) -> LoginOutcome {
-        self.failures.on_failure(client, Instant::now());
-        sleep_until(Instant::now() + self.failure_delay).await;
-        LoginOutcome::Refused
-    }
-
     fn admit(&self, account: &Arc<Account>, client: IpAddr) -> LoginOutcome {
-        let Place { root, networks, .. } = &self.places[account.place];
+        let Place { root, networks, rates } = &self.places[account.place];
         if !networks.is_empty() && !contains(networks, client) {
             return LoginOutcome::Refused;
         }
         match account.admit() {
-            Some(session) => LoginOutcome::Accepted(Admitted { session, root: Arc::clone(root) }),
+            Some(session) => {
+                LoginOutcome::Accepted(Admitted { session, root: Arc::clone(root), rates: rates.clone() })
+            }
             None => LoginOutcome::TooManySessions,
         }
     }
 }
 
-/// Roots that are open, each once.
-#[derive(Default)]
-struct Roots(Vec<(PathBuf, Arc<Root>)>);
-
-impl Roots {
-    fn open(&mut self, path: &Path) -> anyhow::Result<Arc<Root>> {
-        if let Some((_, root)) = self.0.iter().find(|(known, _)| known == path) {
-            return Ok(Arc::clone(root));
+/// Begins a login from `client` to the accounts of `settings`.
+pub(crate) fn begin(
+    gate: &'static LoginGate,
+    settings: Current,
+    user: &[u8],
+    password: &Secret,
+    client: IpAddr,
+) -> Login {
+    match settings.logins.accounts.find(user) {
+        Found::Open(account) => Login::Decided(settings.logins.admit(&account, client)),
+        found => {
+            let is_checked = matches!(found, Found::Checked);
+            let (user, password) = (user.to_vec(), password.reveal().to_vec());
+            Login::Later(Box::pin(async move {
+                // The time of the check counts towards the delay: what refuses the sooner is not answered sooner.
+                let answered_at = Instant::now() + settings.logins.failure_delay;
+                let outcome = if is_checked {
+                    check(gate, &settings, user, password, client).await
+                } else {
+                    gate.failures.on_failure(client, Instant::now());
+                    LoginOutcome::Refused
+                };
+                if matches!(outcome, LoginOutcome::Refused) {
+                    sleep_until(answered_at).await;
+                }
+                outcome
+            }))
         }
-        let root = Root::open(path).with_context(|| format!("cannot serve {}", path.display()))?;
-        let root = Arc::new(root);
-        self.0.push((path.to_owned(), Arc::clone(&root)));
-        Ok(root)
+    }
+}
+
+async fn check(
+    gate: &'static LoginGate,
+    settings: &Current,
+    user: Vec<u8>,
+    password: Vec<u8>,
+    client: IpAddr,
+) -> LoginOutcome {
+    let logins = &settings.logins;
+    match gate.check(Arc::clone(&logins.accounts), user, password, client).await {
+        Ok(Ok(account)) => {
+            let outcome = logins.admit(&account, client);
+            match outcome {
+                // The right password from the wrong place is refused as a wrong one is.
+                LoginOutcome::Refused => gate.failures.on_failure(client, Instant::now()),
+                _ => gate.failures.on_success(client),
+            }
+            outcome
+        }
+        Ok(Err(LoginRefused)) => LoginOutcome::Refused,
+        Err(error) => {
+            tracing::error!(%error, "a password could not be checked");
+            LoginOutcome::Unavailable
+        }
+    }
+}
+
+/// The roots of a configuration, open. Accounts that have none of their own share the server's.
+pub(crate) struct OpenRoots {
+    anonymous: Arc<Root>,
+    /// In the order of the accounts.
+    named: Vec<Arc<Root>>,
+}
+
+impl OpenRoots {
+    /// Opens every root, each once. Blocks. The server's own directory is opened in any case: what is wrong with it is
+    /// said at once.
+    pub(crate) fn open<'c>(config: &'c Config) -> anyhow::Result<Self> {
+        let mut open: HashMap<&Path, Arc<Root>> = HashMap::new();
+        let mut root = |own: &'c Option<PathBuf>, key: &str| {
+            let (path, key) = match own {
+                Some(own) => (own.as_path(), key),
+                None => (config.directory.as_path(), "directory"),
+            };
+            match open.entry(path) {
+                Entry::Occupied(known) => Ok(Arc::clone(known.get())),
+                Entry::Vacant(vacant) => {
+                    let cannot = || format!("{key}: cannot serve {}", path.display());
+                    let root = Root::open(path).with_context(cannot)?;
+                    anyhow::Ok(Arc::clone(vacant.insert(Arc::new(root))))
+                }
+            }
+        };
+        let anonymous = root(&config.anonymous.root, "anonymous.root")?;
+        let named = config
+            .accounts
+            .iter()
+            .map(|account| root(&account.root, "accounts.root"))
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Self { anonymous, named })
+    }
+
+    /// The directories into which somebody may upload, each once.
+    pub(crate) fn for_uploads(&self, config: &Config) -> Vec<Arc<Root>> {
+        let anonymous = config.anonymous.access.rights().unwrap_or(Rights::empty());
+        let rights = std::iter::once(anonymous).chain(config.accounts.iter().map(|account| account.rights));
+        let mut roots: Vec<Arc<Root>> = Vec::new();
+        for (root, rights) in std::iter::once(&self.anonymous).chain(&self.named).zip(rights) {
+            let is_new = !roots.iter().any(|known| Arc::ptr_eq(known, root));
+            if rights.contains(Rights::UPLOAD) && is_new {
+                roots.push(Arc::clone(root));
+            }
+        }
+        roots
     }
 }

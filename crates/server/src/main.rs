@@ -15,6 +15,7 @@ mod digest;
 mod farewell;
 mod files;
 mod health;
+mod ledger;
 mod logging;
 mod logins;
 mod metrics;
@@ -24,8 +25,11 @@ mod privileges;
 mod proxy_protocol;
 mod rates;
 mod readiness;
+mod reload;
 mod replies;
 mod serve;
+mod service_manager;
+mod settings;
 mod transfers;
 mod worker;
 
@@ -45,7 +49,7 @@ const PASSWORD_BYTES_MAX: u64 = 4096;
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Serve(options) => with_config(&options.into_sources(), serve),
+        Command::Serve(options) => serve(options.into_sources()),
         Command::CheckConfig(options) => with_config(&options.into_sources(), check),
         Command::Doctor(options) => match options.target() {
             Some(Ok(target)) => tell(&doctor::examine_server(&target)),
@@ -68,15 +72,19 @@ fn with_config(sources: &Sources, command: fn(&Config, &[Warning]) -> ExitCode) 
     }
 }
 
-fn serve(config: &Config, warnings: &[Warning]) -> ExitCode {
-    let log = match logging::start(&config.log) {
+fn serve(sources: Sources) -> ExitCode {
+    let (config, warnings) = match Config::load(&sources) {
+        Ok(loaded) => loaded,
+        Err(errors) => return fail(&errors),
+    };
+    let (log, set_level) = match logging::start(&config.log) {
         Ok(log) => log,
         Err(error) => return fail(&format_args!("cannot start the log: {error}")),
     };
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let outcome = serve::serve(config);
+    let outcome = serve::serve(sources, &config, set_level);
     // What is logged by now is written before the last word.
     drop(log);
     match outcome {

@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use passive_ports::{Arrival, ClientAddress, Delivery, Lease, LeaseId, Refused, S
 use runtime::{Accepted, Listener, Receiver, Sender, sleep_until};
 use slab::Slab;
 
-use crate::peers::DataPeers;
+use crate::settings::CurrentSettings;
 
 /// How long a listener rests when the process has no descriptor left to accept with.
 const REST_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
@@ -34,7 +34,7 @@ pub(crate) type Holder = u32;
 /// One worker's passive ports.
 pub(crate) struct PassivePorts {
     shard: ShardHandle<Holder>,
-    peers: &'static DataPeers,
+    settings: Rc<CurrentSettings>,
     awaited: RefCell<Slab<Rc<Awaited>>>,
     /// The mailboxes of all workers, by number.
     mailboxes: Vec<Sender<HandedOver>>,
@@ -59,10 +59,10 @@ pub(crate) struct PassiveLease {
 impl PassivePorts {
     pub(crate) fn new(
         shard: ShardHandle<Holder>,
-        peers: &'static DataPeers,
+        settings: Rc<CurrentSettings>,
         mailboxes: Vec<Sender<HandedOver>>,
     ) -> Rc<Self> {
-        Rc::new(Self { shard, peers, awaited: RefCell::default(), mailboxes })
+        Rc::new(Self { shard, settings, awaited: RefCell::default(), mailboxes })
     }
 
     /// Leases a port for the next connection of a client. No system call is made.
@@ -96,8 +96,7 @@ impl PassivePorts {
     }
 
     fn on_connection(&self, connection: Accepted, port: u16, peer: SocketAddr) {
-        let keys = self.peers.arrival_keys(peer.ip());
-        match self.shard.arrive_as_any(port, keys.as_ref(), Instant::now()) {
+        match self.arrive(port, peer.ip(), Instant::now()) {
             Arrival::ForHolder(Delivery { worker, holder, lease, .. }) => {
                 let handed_over = HandedOver { connection, holder, lease };
                 if worker == self.shard.worker() {
@@ -109,6 +108,19 @@ impl PassivePorts {
             Arrival::Stranger => {
                 tracing::info!(port, peer = %peer.ip(), "a data connection was closed: nobody awaits that address there");
             }
+        }
+    }
+
+    /// Whose the connection is, by what holds now, or by what held when a lease was made that still waits.
+    fn arrive(&self, port: u16, peer: IpAddr, now: Instant) -> Arrival<Holder> {
+        let settings = self.settings.get();
+        let keys = settings.peers.arrival_keys(peer);
+        match &settings.peers_before {
+            Some((before, until)) if now < *until => {
+                let keys = [keys.as_ref(), before.arrival_keys(peer).as_ref()].concat();
+                self.shard.arrive_as_any(port, &keys, now)
+            }
+            _ => self.shard.arrive_as_any(port, keys.as_ref(), now),
         }
     }
 

@@ -9,7 +9,7 @@ use config::Network;
 use passive_ports::ClientAddress;
 
 /// Which address a data connection must come from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct DataPeers {
     pub(crate) policy: PeerPolicy,
     /// Data connections from these addresses are those of the sessions whose control connections come from them.
@@ -28,7 +28,7 @@ pub(crate) enum PeerPolicy {
 }
 
 /// Who may have data connections to or from another address than its own (FXP; RFC 2577 tells why that is nobody by default).
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct FxpPolicy {
     /// The other servers.
     pub(crate) networks: Vec<Network>,

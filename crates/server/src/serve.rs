@@ -10,29 +10,29 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use config::{Config, ProxyProtocol, RuntimeChoice, TransferRoute, UploadCache};
+use config::{Config, RuntimeChoice, Sources};
 use passive_ports::{Limits, ShardHandle};
-use protocol::session::SessionSettings;
 use runtime::{
-    Backend, BackendChoice, BoundListener, Shutdown, ShutdownSource, WorkerConfig, mailbox, spawn_worker,
+    Backend, BackendChoice, BoundListener, Publisher, Shutdown, ShutdownSource, WorkerConfig, mailbox,
+    spawn_worker,
 };
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use storage::{Root, SyncPolicy};
-use transfer::{CachePolicy, Route, RoutePreference};
+use storage::Root;
 
 use crate::admission::Admission;
-use crate::advertise::AddressBook;
 use crate::bind::{self, PassiveSockets};
 use crate::descriptors;
-use crate::logins::Logins;
+use crate::logging::LogLevelSetter;
+use crate::logins::LoginGate;
 use crate::metrics::MetricsListener;
 use crate::passive::Holder;
-use crate::peers::DataPeers;
 use crate::privileges;
-use crate::rates::Rates;
 use crate::readiness::Readiness;
-use crate::worker::{self, ActiveSettings, Deadlines, ListenerSettings, Service, WorkerParts};
+use crate::reload::{Links, Reloader, Reloads};
+use crate::service_manager::{Pulse, ServiceManager};
+use crate::settings::Settings;
+use crate::worker::{self, Service, WorkerParts};
 
 /// How many connections one worker may have accepted for another before that one takes them.
 const HANDOVERS_MAX: usize = 4096;
@@ -40,9 +40,10 @@ const HANDOVERS_MAX: usize = 4096;
 /// How long the start waits for leftovers of an earlier run to be cleared away; what is left then is cleared meanwhile.
 const SWEEP_WAIT: Duration = Duration::from_secs(2);
 
-/// Serves until a signal says to stop.
-pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
-    let signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen for signals")?;
+/// Serves until a signal says to stop. On SIGHUP the sources are read again.
+pub(crate) fn serve(sources: Sources, config: &Config, log_level: LogLevelSetter) -> anyhow::Result<()> {
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen for signals")?;
+    let manager = Arc::new(ServiceManager::from_environment());
     let descriptors_max = descriptors::raise_limit().context("cannot raise the limit of file descriptors")?;
     let backend = choose_backend(config.runtime)?;
     let cores = cores(config.workers)?;
@@ -58,45 +59,61 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
         metrics.serve(Arc::clone(&readiness))?;
     }
     // As the user that serves them, so that what it may not read is found out now.
-    let logins = Logins::open(config)?;
-    let sweep = Sweep::start(Logins::upload_roots(config, &logins))?;
+    let lease_lifetime = config.deadlines.data_s.duration().max(Limits::default().lease_lifetime);
+    let (reloader, roots) = Reloader::first(sources, config.clone(), lease_lifetime)?;
+    let sweep = Sweep::start(roots.for_uploads(config))?;
+    drop(roots);
 
     let descriptors_open = descriptors::count_open().context("cannot count file descriptors")?;
     let service: &'static Service = Box::leak(Box::new(Service {
-        logins,
-        settings: Arc::new(session_settings(config)),
-        listeners: listeners(config, &addresses)?,
-        peers: DataPeers::from(config),
-        active: ActiveSettings::new(config.active.source_port),
-        sync: sync_policy(config.transfer.sync),
-        route: route(config.transfer.route),
-        cache_policy: cache_policy(config.transfer.upload_cache),
-        limits: config.limits.clone(),
-        total_rates: Rates::new(
-            config.limits.download_rate_total,
-            config.limits.upload_rate_total,
-            config.limits.burst,
-        ),
-        deadlines: Deadlines {
-            login: config.deadlines.login_s.duration(),
-            idle: config.deadlines.idle_s.duration(),
-            data: config.deadlines.data_s.duration(),
-            stall: config.deadlines.stall_s.duration(),
-            drain: config.deadlines.drain_s.duration(),
-            drain_delay: config.deadlines.drain_delay_s.duration(),
-        },
+        addresses,
+        gate: LoginGate::new(&config.limits)?,
         admission: Admission::new(&config.limits, descriptors_max, descriptors_open),
         sessions_started: AtomicU64::new(0),
+        source_port_refusal_told: AtomicBool::new(false),
     }));
     let shutdown = ShutdownSource::new();
-    let running = start_workers(service, sockets, &cores, backend, &shutdown.subscribe())?;
+    let settings = Arc::clone(reloader.settings());
+    let news = Publisher::new(Arc::clone(&settings));
+    let (takes_up, taken_up) = mpsc::channel();
+    let parts = StartParts {
+        service,
+        settings: Arc::clone(&settings),
+        news: news.clone(),
+        takes_up,
+        pulse_every: manager.pulse_every(),
+        lease_lifetime,
+        shutdown: shutdown.subscribe(),
+    };
+    let running = start_workers(&parts, sockets, &cores, backend)?;
+    drop(parts);
     // A worker that fails is not ready, and is found out below.
     if running.accepting.iter().count() == cores.len() {
         readiness.set_ready();
     }
-    announce(config, &addresses, &ports, &cores, backend, service);
+    announce(config, &ports, &cores, backend, service, &settings);
+    drop(settings);
+    manager.watch(running.pulses)?;
+    let links = Links {
+        service,
+        news: news.clone(),
+        taken_up,
+        workers: cores.len(),
+        log_level,
+        manager: Arc::clone(&manager),
+    };
+    let reloads = reloader.start(links)?;
+    manager.ready(&format!(
+        "serving on {}",
+        service.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    ));
 
-    wait_until_told(signals, running.workers, &shutdown, &readiness)?;
+    let stop = || {
+        readiness.set_draining();
+        manager.stopping(news.latest().deadlines.drain);
+        shutdown.trigger();
+    };
+    wait_until_told(signals, running.workers, &reloads, stop)?;
     sweep.stop();
     Ok(())
 }
@@ -121,59 +138,6 @@ fn cores(workers: Option<NonZeroUsize>) -> anyhow::Result<Vec<usize>> {
         tracing::warn!(workers, cores = allowed.len(), "more workers than cores: some share one");
     }
     Ok(allowed.iter().copied().cycle().take(workers.get()).collect())
-}
-
-fn session_settings(config: &Config) -> SessionSettings {
-    let defaults = SessionSettings::default();
-    SessionSettings {
-        banner: config.banner.clone().unwrap_or(defaults.banner),
-        active: config.active.enabled,
-        privileged_ports: config.active.privileged_ports,
-        ..defaults
-    }
-}
-
-fn sync_policy(policy: config::SyncPolicy) -> SyncPolicy {
-    match policy {
-        config::SyncPolicy::None => SyncPolicy::None,
-        config::SyncPolicy::Data => SyncPolicy::Data,
-        config::SyncPolicy::Full => SyncPolicy::Full,
-    }
-}
-
-fn route(route: TransferRoute) -> RoutePreference {
-    match route {
-        TransferRoute::Auto => RoutePreference::Planned,
-        TransferRoute::Sendfile => RoutePreference::Prefer(Route::Sendfile),
-        TransferRoute::Splice => RoutePreference::Prefer(Route::Splice),
-        TransferRoute::RingSplice => RoutePreference::Prefer(Route::RingSplice),
-        TransferRoute::Copy => RoutePreference::Prefer(Route::Copy),
-    }
-}
-
-fn cache_policy(policy: UploadCache) -> CachePolicy {
-    match policy {
-        UploadCache::Keep => CachePolicy::Keep,
-        UploadCache::DropBehind => CachePolicy::DropBehind,
-        UploadCache::Direct => CachePolicy::Direct,
-    }
-}
-
-/// What is particular to each listener.
-fn listeners(config: &Config, addresses: &[SocketAddr]) -> anyhow::Result<Vec<ListenerSettings>> {
-    let mut book = AddressBook::default();
-    let passive = &config.passive;
-    let settings = |(listener, address): (&config::Listener, &SocketAddr)| ListenerSettings {
-        address: *address,
-        advertiser: book.advertiser(&listener.advertise, &passive.advertise, passive.port_offset),
-        proxies: match listener.proxy_protocol {
-            ProxyProtocol::Off => None,
-            ProxyProtocol::Required => Some(listener.proxy_networks.clone()),
-        },
-    };
-    let listeners = config.listeners.iter().zip(addresses).map(settings).collect();
-    book.keep_fresh(passive.resolve_every_s.duration()).context("cannot start a thread")?;
-    Ok(listeners)
 }
 
 /// Every listening socket, before they go to their workers.
@@ -226,20 +190,32 @@ type Running = thread::JoinHandle<io::Result<()>>;
 
 struct Workers {
     workers: Vec<Running>,
+    pulses: Vec<Arc<Pulse>>,
     /// Each worker says once that it accepts; there is nobody left to say so once every worker has, or has failed.
     accepting: mpsc::Receiver<()>,
 }
 
-fn start_workers(
+/// What every worker is started with alike.
+struct StartParts {
     service: &'static Service,
+    settings: Arc<Settings>,
+    news: Publisher<Arc<Settings>>,
+    takes_up: mpsc::Sender<(usize, u64)>,
+    pulse_every: Option<Duration>,
+    lease_lifetime: Duration,
+    shutdown: Shutdown,
+}
+
+fn start_workers(
+    start: &StartParts,
     sockets: Sockets,
     cores: &[usize],
     backend: Backend,
-    shutdown: &Shutdown,
 ) -> anyhow::Result<Workers> {
     let limits = Limits {
-        leases_max: u32::try_from(service.admission.sessions_max()).unwrap_or(u32::MAX),
-        lease_lifetime: service.deadlines.data.max(Limits::default().lease_lifetime),
+        // A reload may allow more sessions than the start did.
+        leases_max: u32::try_from(start.service.admission.sessions_possible()).unwrap_or(u32::MAX),
+        lease_lifetime: start.lease_lifetime,
         ..Limits::default()
     };
     let shards = passive_ports::shards::<Holder>(&sockets.passive.ports, cores.len(), limits)?;
@@ -247,23 +223,29 @@ fn start_workers(
     let mut control: Vec<_> = sockets.control.into_iter().map(Vec::into_iter).collect();
     let mut passive = sockets.passive.listeners;
     let (says, accepting) = mpsc::channel();
+    let pulses: Vec<_> = cores.iter().map(|_| Arc::new(Pulse::default())).collect();
     let mut workers = Vec::with_capacity(cores.len());
-    for ((&core, shard), inbox) in cores.iter().zip(shards).zip(inboxes) {
+    for (((&core, shard), inbox), pulse) in cores.iter().zip(shards).zip(inboxes).zip(&pulses) {
         let parts = WorkerParts {
-            service,
+            service: start.service,
+            settings: Arc::clone(&start.settings),
+            news: start.news.subscribe(),
+            taken_up: start.takes_up.clone(),
+            pulse: Arc::clone(pulse),
+            pulse_every: start.pulse_every,
             control: control.iter_mut().filter_map(Iterator::next).collect(),
             passive: slice_of(&shard, &mut passive),
             mailboxes: mailboxes.clone(),
             shard,
             inbox,
-            shutdown: shutdown.clone(),
+            shutdown: start.shutdown.clone(),
             accepting: says.clone(),
         };
         let name = format!("worker-{}", parts.shard.worker());
         let config = WorkerConfig { name, core, backend };
         workers.push(spawn_worker(config, move || worker::run(parts)).context("cannot start a worker")?);
     }
-    Ok(Workers { workers, accepting })
+    Ok(Workers { workers, pulses, accepting })
 }
 
 /// The listeners of a shard's own ports.
@@ -274,13 +256,13 @@ fn slice_of(shard: &ShardHandle<Holder>, listeners: &mut Vec<BoundListener>) -> 
 /// Says where the server listens and how to try it.
 fn announce(
     config: &Config,
-    addresses: &[SocketAddr],
     ports: &[u16],
     cores: &[usize],
     backend: Backend,
     service: &Service,
+    settings: &Settings,
 ) {
-    for address in addresses {
+    for address in &service.addresses {
         let host = match address.ip() {
             ip if !ip.is_unspecified() => ip,
             _ => [127, 0, 0, 1].into(),
@@ -297,7 +279,7 @@ fn announce(
         workers = cores.len(),
         ?cores,
         passive_ports = %summary(ports),
-        sessions_max = service.admission.sessions_max(),
+        sessions_max = service.admission.sessions_max(&settings.admission),
         "ready"
     );
 }
@@ -322,12 +304,12 @@ enum Told {
     ByWorker(usize, io::Result<()>),
 }
 
-/// Waits for a signal, or for a worker that ends by itself, which is a failure; then ends the others.
+/// Waits for a signal to stop, or for a worker that ends by itself, which is a failure; then ends the others.
 fn wait_until_told(
     mut signals: Signals,
     running: Vec<Running>,
-    shutdown: &ShutdownSource,
-    readiness: &Readiness,
+    reloads: &Reloads,
+    stop: impl FnOnce(),
 ) -> anyhow::Result<()> {
     let (tell, told) = mpsc::channel();
     let watchers: Vec<_> = running
@@ -350,19 +332,24 @@ fn wait_until_told(
             }
         }
     });
-    let outcome = match told.recv() {
-        Ok(Told::BySignal(signal)) => {
-            tracing::info!("draining: received {}; a second signal ends at once", name_of(signal));
-            Ok(())
+    let outcome = loop {
+        match told.recv() {
+            Ok(Told::BySignal(SIGHUP)) => reloads.ask(),
+            Ok(Told::BySignal(signal)) => {
+                tracing::info!("draining: received {}; a second signal ends at once", name_of(signal));
+                break Ok(());
+            }
+            Ok(Told::ByWorker(number, ended)) => {
+                break ended.with_context(|| format!("worker {number} ended"));
+            }
+            Err(mpsc::RecvError) => break Ok(()),
         }
-        Ok(Told::ByWorker(number, ended)) => ended.with_context(|| format!("worker {number} ended")),
-        Err(mpsc::RecvError) => Ok(()),
     };
-    readiness.set_draining();
-    shutdown.trigger();
+    stop();
     let mut left = watchers.len() - usize::from(outcome.is_err());
     while left > 0 {
         match told.recv() {
+            Ok(Told::BySignal(SIGHUP)) => tracing::warn!("not reloaded: the server is draining"),
             Ok(Told::BySignal(signal)) => {
                 tracing::warn!("ending at once: received {}", name_of(signal));
                 break;

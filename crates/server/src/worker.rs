@@ -9,106 +9,47 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use config::{Network, SourcePort};
 use passive_ports::ShardHandle;
 use protocol::reply::Reply;
-use protocol::session::SessionSettings;
 use runtime::{
-    Accepted, BoundListener, Listener, Receiver, Sender, Shutdown, Stream, sleep_until, timeout_at,
+    Accepted, BoundListener, Listener, Receiver, Sender, Shutdown, Stream, Subscriber, sleep_until,
+    timeout_at,
 };
-use storage::SyncPolicy;
-use transfer::{CachePolicy, RoutePreference};
 
 use crate::admission::{Admission, SessionPlace};
-use crate::advertise::Advertiser;
 use crate::control::{Client, ControlConnection};
 use crate::descriptors::SpareDescriptor;
 use crate::farewell::Farewell;
-use crate::logins::Logins;
+use crate::logins::LoginGate;
 use crate::passive::{HandedOver, Holder, PassivePorts};
-use crate::peers::DataPeers;
 use crate::proxy_protocol::{Origin, read_origin};
-use crate::rates::Rates;
 use crate::replies;
+use crate::service_manager::Pulse;
+use crate::settings::{Current, CurrentSettings, Deadlines, Settings};
 
-/// What every worker and session of the server shares, and nobody changes.
+/// What every worker and session of the server shares as long as it runs.
 pub(crate) struct Service {
-    pub(crate) logins: Logins,
-    pub(crate) settings: Arc<SessionSettings>,
-    pub(crate) listeners: Vec<ListenerSettings>,
-    pub(crate) peers: DataPeers,
-    pub(crate) active: ActiveSettings,
-    pub(crate) sync: SyncPolicy,
-    pub(crate) route: RoutePreference,
-    pub(crate) cache_policy: CachePolicy,
-    /// What each session may transfer, and all together.
-    pub(crate) limits: config::Limits,
-    pub(crate) total_rates: Rates,
-    pub(crate) deadlines: Deadlines,
+    /// Where each listener listens.
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) gate: LoginGate,
     pub(crate) admission: Admission,
     pub(crate) sessions_started: AtomicU64,
-}
-
-impl Service {
-    /// The limiters of a new session; none are made where nothing is limited.
-    pub(crate) fn session_rates(&self) -> Rates {
-        let limits = &self.limits;
-        Rates::new(limits.download_rate_per_session, limits.upload_rate_per_session, limits.burst)
-    }
-}
-
-/// What is particular to one listener.
-#[derive(Debug)]
-pub(crate) struct ListenerSettings {
-    /// Where it listens.
-    pub(crate) address: SocketAddr,
-    pub(crate) advertiser: Advertiser,
-    /// The proxies in front of it, where it takes connections with a PROXY header.
-    pub(crate) proxies: Option<Vec<Network>>,
-}
-
-/// How the server connects to clients.
-#[derive(Debug)]
-pub(crate) struct ActiveSettings {
-    /// From the port below the control port, where that can be had.
-    pub(crate) from_port_below: bool,
-    /// It was said in the log that it cannot be had.
-    pub(crate) refusal_told: AtomicBool,
-}
-
-impl ListenerSettings {
-    /// The address that every client of this listener reaches; `None` where it listens on several.
-    pub(crate) fn only_address(&self) -> Option<SocketAddr> {
-        Some(self.address).filter(|address| !address.ip().is_unspecified())
-    }
-}
-
-impl ActiveSettings {
-    pub(crate) fn new(source_port: SourcePort) -> Self {
-        Self {
-            from_port_below: source_port == SourcePort::ControlMinusOne,
-            refusal_told: AtomicBool::new(false),
-        }
-    }
-}
-
-/// How long the server waits for what.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Deadlines {
-    pub(crate) login: Duration,
-    pub(crate) idle: Duration,
-    pub(crate) data: Duration,
-    pub(crate) stall: Duration,
-    /// From the signal to stop until what still moves is cut off.
-    pub(crate) drain: Duration,
-    /// From the signal to stop until newcomers are no longer taken.
-    pub(crate) drain_delay: Duration,
+    /// It was said in the log that the port below the control port cannot be had.
+    pub(crate) source_port_refusal_told: AtomicBool,
 }
 
 /// What a worker is started with; it moves to the worker's thread.
 pub(crate) struct WorkerParts {
     pub(crate) service: &'static Service,
-    /// In the order of [`Service::listeners`].
+    pub(crate) settings: Arc<Settings>,
+    /// Newer ones.
+    pub(crate) news: Subscriber<Arc<Settings>>,
+    /// Told which ones the worker has taken up.
+    pub(crate) taken_up: mpsc::Sender<(usize, u64)>,
+    pub(crate) pulse: Arc<Pulse>,
+    /// How often it beats, if anybody listens.
+    pub(crate) pulse_every: Option<Duration>,
+    /// In the order of [`Service::addresses`].
     pub(crate) control: Vec<BoundListener>,
     pub(crate) passive: Vec<BoundListener>,
     pub(crate) shard: ShardHandle<Holder>,
@@ -122,6 +63,7 @@ pub(crate) struct WorkerParts {
 /// What the sessions of one worker share.
 pub(crate) struct Worker {
     pub(crate) service: &'static Service,
+    pub(crate) settings: Rc<CurrentSettings>,
     pub(crate) passive: Rc<PassivePorts>,
     pub(crate) farewell: Rc<Farewell>,
     spare: RefCell<SpareDescriptor>,
@@ -129,51 +71,86 @@ pub(crate) struct Worker {
 
 /// Runs a worker until the server shuts down and its sessions are gone.
 pub(crate) async fn run(parts: WorkerParts) -> io::Result<()> {
-    let WorkerParts { service, control, passive, shard, mailboxes, inbox, mut shutdown, accepting } = parts;
-    let passive_ports = PassivePorts::new(shard, &service.peers, mailboxes);
+    let WorkerParts { service, control, passive, shard, mailboxes, inbox, mut shutdown, accepting, .. } =
+        parts;
+    let WorkerParts { settings, news, taken_up, pulse, pulse_every, .. } = parts;
+    let number = shard.worker();
+    let settings = Rc::new(CurrentSettings::new(settings));
+    let passive_ports = PassivePorts::new(shard, Rc::clone(&settings), mailboxes);
     for listener in passive {
         runtime::spawn(Rc::clone(&passive_ports).accept_on(Listener::from_bound(listener)?));
     }
     runtime::spawn(Rc::clone(&passive_ports).take_handovers(inbox));
     runtime::spawn(Rc::clone(&passive_ports).expire_leases());
+    runtime::spawn(take_up(Rc::clone(&settings), news, number, taken_up));
+    if let Some(every) = pulse_every {
+        runtime::spawn(beat(Arc::clone(&pulse), every));
+    }
 
     let worker = Rc::new(Worker {
         service,
+        settings,
         passive: passive_ports,
         farewell: Rc::default(),
         spare: RefCell::new(SpareDescriptor::open()?),
     });
     let mut acceptors = Vec::with_capacity(control.len());
-    for (listener, settings) in control.into_iter().zip(&service.listeners) {
-        acceptors
-            .push(runtime::spawn(Rc::clone(&worker).accept_on(Listener::from_bound(listener)?, settings)));
+    for (number, listener) in control.into_iter().enumerate() {
+        acceptors.push(runtime::spawn(Rc::clone(&worker).accept_on(Listener::from_bound(listener)?, number)));
     }
     // Nobody may be waiting for it any more.
     let _ = accepting.send(());
     drop(accepting);
     shutdown.wait().await;
     let told = Instant::now();
-    sleep_until(told + service.deadlines.drain_delay).await;
+    let Deadlines { drain, drain_delay, .. } = worker.settings.get().deadlines;
+    sleep_until(told + drain_delay).await;
     for acceptor in &acceptors {
         acceptor.abort();
     }
     worker.farewell.say();
-    worker.wait_for_sessions(told + service.deadlines.drain).await;
+    worker.wait_for_sessions(told + drain).await;
+    pulse.end();
     Ok(())
 }
 
+/// Goes by the newest settings, for ever.
+async fn take_up(
+    settings: Rc<CurrentSettings>,
+    mut news: Subscriber<Arc<Settings>>,
+    worker: usize,
+    taken_up: mpsc::Sender<(usize, u64)>,
+) {
+    loop {
+        let newest = news.next().await;
+        let generation = newest.generation;
+        settings.set(newest);
+        // Whoever asked for it may wait no longer.
+        let _ = taken_up.send((worker, generation));
+    }
+}
+
+/// Shows that the worker's event loop turns, for ever.
+async fn beat(pulse: Arc<Pulse>, every: Duration) {
+    loop {
+        pulse.beat();
+        sleep_until(Instant::now() + every).await;
+    }
+}
+
 impl Worker {
-    async fn accept_on(self: Rc<Self>, listener: Listener, settings: &'static ListenerSettings) {
+    async fn accept_on(self: Rc<Self>, listener: Listener, number: usize) {
         loop {
             match listener.accept().await {
-                Ok((connection, _)) => self.on_connection(connection, settings),
+                Ok((connection, _)) => self.on_connection(connection, number),
                 Err(error) => self.on_accept_failed(&listener, &error).await,
             }
         }
     }
 
-    fn on_connection(self: &Rc<Self>, connection: Accepted, settings: &'static ListenerSettings) {
-        let place = match self.service.admission.admit() {
+    fn on_connection(self: &Rc<Self>, connection: Accepted, listener: usize) {
+        let settings = self.settings.get();
+        let place = match self.service.admission.admit(&settings.admission) {
             Ok(place) => place,
             Err(full) => {
                 tracing::warn!(peer = %connection.peer(), ?full, "refused: too many sessions");
@@ -182,17 +159,14 @@ impl Worker {
         };
         let id = self.service.sessions_started.fetch_add(1, Ordering::Relaxed) + 1;
         match connection.into_stream() {
-            Ok(stream) => match &settings.proxies {
-                Some(proxies) => {
-                    let behind_proxy =
-                        Rc::clone(self).serve_behind_proxy(id, stream, settings, proxies, place);
-                    drop(runtime::spawn(behind_proxy));
-                }
-                None => {
-                    let client = Client { peer: stream.peer(), reached: None };
-                    self.serve(id, stream, settings, client, Vec::new(), place);
-                }
-            },
+            Ok(stream) if settings.listeners[listener].proxies.is_some() => {
+                let behind_proxy = Rc::clone(self).serve_behind_proxy(id, stream, listener, settings, place);
+                drop(runtime::spawn(behind_proxy));
+            }
+            Ok(stream) => {
+                let client = Client { peer: stream.peer(), reached: None };
+                self.serve(id, stream, listener, client, Vec::new(), place);
+            }
             Err(error) => tracing::warn!(session = id, %error, "a connection could not be served"),
         }
     }
@@ -202,18 +176,19 @@ impl Worker {
         self: Rc<Self>,
         id: u64,
         stream: Stream,
-        settings: &'static ListenerSettings,
-        proxies: &'static [Network],
+        listener: usize,
+        settings: Current,
         place: SessionPlace,
     ) {
-        let deadline = Instant::now() + self.service.deadlines.login;
+        let deadline = Instant::now() + settings.deadlines.login;
+        let proxies = settings.listeners[listener].proxies.as_deref().unwrap_or_default();
         match timeout_at(deadline, read_origin(&stream, proxies)).await {
             Ok(Ok((origin, received))) => {
                 let client = match origin {
                     Origin::Client { peer, reached } => Client { peer, reached: Some(reached) },
                     Origin::Proxy => Client { peer: stream.peer(), reached: None },
                 };
-                self.serve(id, stream, settings, client, received, place);
+                self.serve(id, stream, listener, client, received, place);
             }
             Ok(Err(error)) => tracing::debug!(session = id, peer = %stream.peer(), %error, "not served"),
             Err(runtime::Elapsed) => {
@@ -227,12 +202,14 @@ impl Worker {
         self: &Rc<Self>,
         id: u64,
         stream: Stream,
-        settings: &'static ListenerSettings,
+        listener: usize,
         client: Client,
         received: Vec<u8>,
         place: SessionPlace,
     ) {
-        let client_place = match self.service.admission.admit_client(client.peer.ip()) {
+        let settings = self.settings.get();
+        let admission = &self.service.admission;
+        let client_place = match admission.admit_client(client.peer.ip(), &settings.admission) {
             Ok(client_place) => client_place,
             Err(full) => {
                 tracing::warn!(session = id, peer = %client.peer, ?full, "refused: too many sessions");
@@ -245,7 +222,7 @@ impl Worker {
             Rc::clone(self),
             id,
             stream,
-            settings,
+            listener,
             client,
             received,
             (place, client_place),

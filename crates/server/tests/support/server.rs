@@ -145,6 +145,16 @@ impl Server {
         self.log.lines_up_to(&mark)
     }
 
+    /// Waits until so many lines of the log have `text`; gives the last of them.
+    pub(crate) fn logs(&self, text: &str, times: usize) -> String {
+        let is_missing =
+            |lines: &mut Vec<String>| lines.iter().filter(|line| line.contains(text)).count() < times;
+        let waited = self.log.0.grown.wait_timeout_while(self.log.lock(), PATIENCE, is_missing);
+        let (lines, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        assert!(!timeout.timed_out(), "the log has not {times} times {text}:\n{}", lines.join("\n"));
+        lines.iter().rfind(|line| line.contains(text)).cloned().unwrap_or_default()
+    }
+
     /// How often the log has the field `"line":"COMMAND..."`, that is, how many commands began so.
     pub(crate) fn commands_seen(&self, command: &str) -> usize {
         let wanted = format!("\"line\":\"{command}");

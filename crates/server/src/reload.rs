@@ -1,0 +1,199 @@
+//! Reading the configuration again while the server runs.
+//!
+//! A thread of its own does it, one reload at a time: to read a file, to open a root or to look a name up may take long. What
+//! comes of it is one new [`Settings`], which every worker takes up when it hears of it. Until then, and for good where
+//! there is a fault, everything stays as it was.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use config::{Config, ConfigErrors, Sources};
+use runtime::Publisher;
+
+use crate::advertise::{AddressBook, Resolver};
+use crate::ledger::Ledger;
+use crate::logging::LogLevelSetter;
+use crate::logins::OpenRoots;
+use crate::service_manager::ServiceManager;
+use crate::settings::{self, Settings};
+use crate::worker::Service;
+
+/// How long the workers have to take new settings up before the log says that one does not.
+const TAKE_UP: Duration = Duration::from_secs(10);
+
+/// The configuration that holds, and all that the next one is made with.
+pub(crate) struct Reloader {
+    sources: Sources,
+    running: Config,
+    settings: Arc<Settings>,
+    book: AddressBook,
+    resolver: Option<Resolver>,
+    ledger: Ledger,
+    /// The longest that a data connection may be waited for: leases were made to last so long.
+    data_deadline_max: Duration,
+}
+
+/// What a reload needs of the running server.
+pub(crate) struct Links {
+    pub(crate) service: &'static Service,
+    pub(crate) news: Publisher<Arc<Settings>>,
+    /// Each worker tells the generation of the settings that it has taken up, and who it is.
+    pub(crate) taken_up: mpsc::Receiver<(usize, u64)>,
+    pub(crate) workers: usize,
+    pub(crate) log_level: LogLevelSetter,
+    pub(crate) manager: Arc<ServiceManager>,
+}
+
+/// Asks for reloads. Those that are asked for while one runs become one.
+pub(crate) struct Reloads(mpsc::SyncSender<()>);
+
+/// Why nothing changed.
+#[derive(Debug, thiserror::Error)]
+enum Faulty {
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    #[error("{0:#}")]
+    Outside(#[from] anyhow::Error),
+}
+
+/// A configuration all of whose parts are there.
+struct Prepared {
+    config: Config,
+    roots: OpenRoots,
+    book: AddressBook,
+    resolver: Option<Resolver>,
+    listeners: Vec<settings::ListenerSettings>,
+}
+
+impl Prepared {
+    /// Opens and looks up what the configuration names. Blocks.
+    fn new(config: Config, before: &AddressBook) -> anyhow::Result<Self> {
+        let roots = OpenRoots::open(&config)?;
+        let mut book = AddressBook::after(before);
+        let listeners = settings::listeners(&config, &mut book);
+        let every = config.passive.resolve_every_s.duration();
+        let resolver = book.keep_fresh(every).context("cannot start a thread")?;
+        Ok(Self { config, roots, book, resolver, listeners })
+    }
+}
+
+impl Reloader {
+    /// The first settings, from the configuration of the start; with them the roots that may have leftovers of uploads.
+    pub(crate) fn first(
+        sources: Sources,
+        config: Config,
+        data_deadline_max: Duration,
+    ) -> anyhow::Result<(Self, OpenRoots)> {
+        let Prepared { config, roots, book, resolver, listeners } =
+            Prepared::new(config, &AddressBook::default())?;
+        let mut ledger = Ledger::default();
+        let settings = Arc::new(Settings::new(&config, 0, &roots, listeners, &mut ledger));
+        let reloader = Self { sources, running: config, settings, book, resolver, ledger, data_deadline_max };
+        Ok((reloader, roots))
+    }
+
+    pub(crate) fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// Reloads whenever it is asked for, on a thread of its own.
+    pub(crate) fn start(mut self, links: Links) -> anyhow::Result<Reloads> {
+        // One that waits stands for all that are asked for meanwhile.
+        let (ask, asked) = mpsc::sync_channel(1);
+        thread::Builder::new()
+            .name(String::from("reload"))
+            .spawn(move || {
+                for () in asked {
+                    self.reload(&links);
+                }
+            })
+            .context("cannot start a thread")?;
+        Ok(Reloads(ask))
+    }
+
+    fn reload(&mut self, links: &Links) {
+        links.manager.reloading();
+        let status = match self.read() {
+            Ok((prepared, kept)) => {
+                self.change(prepared, links);
+                if !kept.is_empty() {
+                    tracing::warn!("changes that take a restart, and are not made: {}", kept.join(", "));
+                }
+                tracing::info!(generation = self.settings.generation, "configuration reloaded");
+                match kept.is_empty() {
+                    true => String::from("configuration reloaded"),
+                    false => format!("configuration reloaded; these take a restart: {}", kept.join(", ")),
+                }
+            }
+            Err(faulty) => {
+                for fault in faulty.to_string().lines() {
+                    tracing::error!("configuration not reloaded, nothing changes: {fault}");
+                }
+                format!("configuration not reloaded: {faulty}")
+            }
+        };
+        links.manager.reloaded(&status);
+    }
+
+    /// Reads and opens everything; gives with it the keys that would have to change at a restart.
+    fn read(&self) -> Result<(Prepared, Vec<String>), Faulty> {
+        let (mut config, warnings) = Config::load(&self.sources)?;
+        let mut kept = config.keep_what_takes_a_restart(&self.running);
+        if config.deadlines.data_s.duration() > self.data_deadline_max {
+            config.deadlines.data_s = self.running.deadlines.data_s;
+            kept.push(String::from("deadlines.data_s"));
+        }
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok((Prepared::new(config, &self.book)?, kept))
+    }
+
+    /// Makes the new configuration the one that holds. Nothing can fail any more.
+    fn change(&mut self, prepared: Prepared, links: &Links) {
+        let Prepared { config, roots, book, resolver, listeners } = prepared;
+        let generation = self.settings.generation + 1;
+        let mut settings = Settings::new(&config, generation, &roots, listeners, &mut self.ledger);
+        if settings.peers != self.settings.peers {
+            let until = Instant::now() + self.data_deadline_max;
+            settings.peers_before = Some((self.settings.peers.clone(), until));
+        }
+        (links.log_level)(config.log.level);
+        links.service.gate.set_limits(&config.limits);
+        self.settings = Arc::new(settings);
+        links.news.publish(Arc::clone(&self.settings));
+        wait_until_taken_up(links, generation);
+        // The old names are looked up until here.
+        (self.running, self.book, self.resolver) = (config, book, resolver);
+    }
+}
+
+impl Reloads {
+    pub(crate) fn ask(&self) {
+        // One is waiting already, which will read what is there now.
+        let _ = self.0.try_send(());
+    }
+}
+
+/// Waits for every worker, so that who logs in after the log says so finds the new settings.
+fn wait_until_taken_up(links: &Links, generation: u64) {
+    let deadline = Instant::now() + TAKE_UP;
+    let mut missing: BTreeSet<usize> = (0..links.workers).collect();
+    while !missing.is_empty() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match links.taken_up.recv_timeout(left) {
+            Ok((worker, taken_up)) if taken_up == generation => _ = missing.remove(&worker),
+            Ok(_) => {}
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                tracing::warn!(workers = ?missing, "these workers have not taken the new settings up yet");
+                return;
+            }
+            // They have ended.
+            Err(mpsc::RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
