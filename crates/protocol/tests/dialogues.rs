@@ -171,8 +171,9 @@ fn describe(action: &Action) -> String {
                 }
             };
             match transfer.setup {
-                DataSetup::Passive => text.push_str(" passive"),
-                DataSetup::Active(peer) => write!(text, " to {peer}").unwrap(),
+                Some(DataSetup::Passive) => text.push_str(" passive"),
+                Some(DataSetup::Active(peer)) => write!(text, " to {peer}").unwrap(),
+                None => text.push_str(" nowhere"),
             }
             write!(text, " {:?}", transfer.transfer_type).unwrap();
             text
@@ -218,6 +219,7 @@ fn transfer_end(text: &str) -> TransferEnd {
     match text.split_once(' ').unwrap_or((text, "")) {
         ("complete", _) => TransferEnd::Complete,
         ("aborted", _) => TransferEnd::Aborted,
+        ("unset", _) => TransferEnd::NotSetUp,
         ("refused", reply) => TransferEnd::Refused(reply_of(reply)),
         (_, reply) => TransferEnd::Failed(reply_of(reply)),
     }

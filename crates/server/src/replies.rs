@@ -14,11 +14,11 @@ const fn reply(code: u16, text: &'static str) -> Reply {
     Reply::fixed(Code::new(code), text)
 }
 
-const TOO_MANY_SESSIONS: Reply = reply(421, "Too many sessions; try again later.");
-const TOO_MANY_PENDING: Reply = reply(421, "Too many sessions are waiting for a login; try again later.");
+const TOO_MANY_SESSIONS: Reply = reply(421, "Too many connections; try again later.");
+const TOO_MANY_PENDING: Reply = reply(421, "Too many connections are waiting for a login; try again later.");
 const TOO_MANY_OF_ADDRESS: Reply =
-    reply(421, "Too many sessions from your address; close one or try again later.");
-const TOO_MANY_OF_NETWORK: Reply = reply(421, "Too many sessions from your network; try again later.");
+    reply(421, "Too many connections from the same IP address; close one or try again later.");
+const TOO_MANY_OF_NETWORK: Reply = reply(421, "Too many connections from your network; try again later.");
 pub(crate) const OUT_OF_DESCRIPTORS: Reply = reply(421, "Out of file descriptors; try again later.");
 pub(crate) const NO_PASSIVE_PORT: Reply =
     reply(425, "No passive port is free for your address; finish a transfer or try again later.");
@@ -52,7 +52,7 @@ pub(crate) fn storage(error: StorageError) -> Reply {
         StorageError::NotADirectory => reply(550, "Not a directory."),
         StorageError::IsADirectory => reply(550, "Is a directory: it is not retrievable."),
         StorageError::NotRegular => NOT_RETRIEVABLE,
-        StorageError::Exists => reply(550, "The name exists already."),
+        StorageError::Exists => reply(550, "File exists: the name is taken."),
         StorageError::NotEmpty => reply(550, "The directory is not empty."),
         StorageError::OutsideRoot => reply(550, "The path leads out of the served directory."),
         StorageError::SymlinkLoop => reply(550, "Too many symbolic links."),

@@ -58,6 +58,7 @@ pub(crate) struct Running {
 /// A transfer whose file is open.
 pub(crate) struct OpenTransfer {
     content: Content,
+    setup: DataSetup,
     transfer: Transfer,
     progress: Rc<Progress>,
     session: SessionLabel,
@@ -142,7 +143,7 @@ impl OpenTransfer {
     }
 
     pub(crate) fn setup(&self) -> DataSetup {
-        self.transfer.setup
+        self.setup
     }
 
     /// Waits for the data connection, and moves the bytes.
@@ -162,7 +163,7 @@ impl OpenTransfer {
         };
         let options =
             TransferOptions { transfer_type: transfer_type(self.transfer.transfer_type), ..options };
-        let Self { content, transfer, progress, session } = *self;
+        let Self { content, setup: _, transfer, progress, session } = *self;
         let moved = match content {
             Content::Upload(upload) => match receive(&stream, upload, options, &progress).await {
                 Ok(upload) => {
@@ -238,6 +239,9 @@ impl Drop for UnpublishedUpload {
 }
 
 fn opened(content: Content, transfer: Transfer, progress: Rc<Progress>, session: SessionLabel) -> Step {
+    let Some(setup) = transfer.setup else {
+        return Step::Ended(TransferEnd::NotSetUp);
+    };
     let description = match (&content, &transfer.what) {
         (Content::Download(download), _) => Opened::Download { bytes: download.size - download.offset },
         (
@@ -247,7 +251,7 @@ fn opened(content: Content, transfer: Transfer, progress: Rc<Progress>, session:
         (Content::Upload(_), _) => Opened::Upload,
         (Content::Listing(_), _) => Opened::Listing,
     };
-    Step::Opened(Box::new(OpenTransfer { content, transfer, progress, session }), description)
+    Step::Opened(Box::new(OpenTransfer { content, setup, transfer, progress, session }), description)
 }
 
 fn refused(transfer: &Transfer, error: StorageError, session: SessionLabel) -> Step {
@@ -271,7 +275,7 @@ fn open_content(root: &Root, transfer: &Transfer) -> Result<Content, StorageErro
         }
         TransferKind::Upload { path, mode, allocate_bytes } => {
             let mut upload = root.open_upload(path.as_bytes(), upload_mode(*mode))?;
-            if *allocate_bytes > 0 {
+            if *allocate_bytes > 0 && transfer.setup.is_some() {
                 upload.allocate(*allocate_bytes)?;
             }
             Ok(Content::Upload(UnpublishedUpload(Some(upload))))

@@ -265,7 +265,7 @@ pub enum Epsv {
 /// The argument of `TYPE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TypeCode {
-    /// `A` or `A N`.
+    /// `A` or `A N`, and `L 7`: bytes of seven bits are those of ASCII.
     Ascii,
     /// `I`, or `L 8`, which is the same on a machine of eight-bit bytes.
     Image,

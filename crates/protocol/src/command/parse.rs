@@ -45,13 +45,13 @@ pub(super) fn keyword(argument: Option<&[u8]>) -> Option<&[u8]> {
     argument.map(trim).and_then(non_empty)
 }
 
-/// `A`, `A N`, `I`, `L 8`, `L8` and the types of RFC 959 section 3.1.1 that are not offered.
+/// `A`, `A N`, `I`, `L 8`, `L8`, `L 7`, which other servers take for text, and the types of RFC 959 section 3.1.1 that are not offered.
 pub(super) fn parse_type(argument: &[u8]) -> Option<TypeCode> {
     let (code, parameter) = trim(argument).split_first()?;
     let parameter = trim(parameter);
     match (code.to_ascii_uppercase(), parameter) {
         (b'I', b"") | (b'L', b"8") => Some(TypeCode::Image),
-        (b'A', b"" | b"N" | b"n") => Some(TypeCode::Ascii),
+        (b'A', b"" | b"N" | b"n") | (b'L', b"7") => Some(TypeCode::Ascii),
         (b'A' | b'E', b"T" | b"t" | b"C" | b"c") | (b'E', b"" | b"N" | b"n") => Some(TypeCode::NotOffered),
         (b'L', size) if decimal(size).is_some() => Some(TypeCode::NotOffered),
         _ => None,

@@ -168,7 +168,11 @@ const ROWS: &[Row] = &[
 
 /// The subcommands of `SITE`: what is typed, its syntax for `HELP`, and its syntax for a 501 reply.
 const SITE_SYNTAX: [(&str, &str, &str); 3] = [
-    ("SITE CHMOD", "SITE CHMOD octal path", "Syntax: SITE CHMOD octal path"),
+    (
+        "SITE CHMOD",
+        "SITE CHMOD octal path",
+        "Invalid SITE CHMOD format: it needs two arguments, SITE CHMOD octal path",
+    ),
     ("SITE UTIME", "SITE UTIME YYYYMMDDHHMMSS path", "Syntax: SITE UTIME YYYYMMDDHHMMSS path"),
     ("SITE HELP", "SITE HELP", "Syntax: SITE HELP"),
 ];

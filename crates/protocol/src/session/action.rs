@@ -101,8 +101,9 @@ pub enum TransferType {
 pub struct Transfer {
     /// What is transferred.
     pub what: TransferKind,
-    /// How the data connection comes about.
-    pub setup: DataSetup,
+    /// How the data connection comes about. Where it is `None`, no command has said so, and the transfer cannot begin: then
+    /// only what is wrong with the request is looked for, for that is told first.
+    pub setup: Option<DataSetup>,
     /// How the data is represented.
     pub transfer_type: TransferType,
 }
@@ -293,6 +294,8 @@ pub enum Opened {
 pub enum TransferEnd {
     /// It could not begin; this is the reply, and the data connection is still set up.
     Refused(Reply),
+    /// It could begin, but there is no [`Transfer::setup`].
+    NotSetUp,
     /// Every byte was handed over, and an upload has its name.
     Complete,
     /// It was taken back, as [`Action::Abort`] asked.

@@ -516,18 +516,7 @@ fn is_open_to_strangers(command: &Command<'_>) -> bool {
 fn is_verb_open_to_strangers(verb: Verb) -> bool {
     matches!(
         verb.as_str(),
-        "USER"
-            | "PASS"
-            | "QUIT"
-            | "HOST"
-            | "SYST"
-            | "HELP"
-            | "NOOP"
-            | "FEAT"
-            | "LANG"
-            | "CLNT"
-            | "STAT"
-            | "SITE"
+        "USER" | "PASS" | "QUIT" | "HOST" | "SYST" | "HELP" | "NOOP" | "FEAT" | "LANG" | "CLNT" | "STAT"
     )
 }
 

@@ -44,7 +44,7 @@ pub(super) const GOODBYE: Reply = reply(221, "Goodbye.");
 pub(super) const PERMISSION_DENIED: Reply = reply(550, "Permission denied: this account may not do that.");
 pub(super) const LOGIN_DEADLINE: Reply =
     reply(421, "No login within the time allowed; closing the control connection.");
-pub(super) const IDLE_DEADLINE: Reply = reply(421, "Idle for too long; closing the control connection.");
+pub(super) const IDLE_DEADLINE: Reply = reply(421, "Control connection timed out.");
 pub(super) const SHUTTING_DOWN: Reply =
     reply(421, "The server is shutting down; closing the control connection.");
 
@@ -64,7 +64,8 @@ pub(super) const PRIVILEGED_PORT: Reply =
     reply(501, "Rejected data connection to a privileged port (below 1024).");
 pub(super) const ASCII_TYPE: Reply = reply(200, "Type set to: ASCII.");
 pub(super) const IMAGE_TYPE: Reply = reply(200, "Type set to: Binary.");
-pub(super) const TYPE_NOT_OFFERED: Reply = reply(504, "Only TYPE A, TYPE I and TYPE L 8 are offered.");
+pub(super) const TYPE_NOT_OFFERED: Reply =
+    reply(504, "Only TYPE A, TYPE I, TYPE L 7 and TYPE L 8 are offered.");
 pub(super) const FILE_STRUCTURE: Reply = reply(200, "File structure set to: F.");
 pub(super) const STRUCTURE_NOT_OFFERED: Reply =
     reply(504, "Unimplemented structure: only STRU F is offered.");
@@ -74,7 +75,7 @@ pub(super) const MODE_NOT_OFFERED: Reply = reply(504, "Unimplemented mode: only 
 // Transfers.
 pub(super) const DATA_SETUP_FIRST: Reply = reply(425, "Use PASV, EPSV, PORT or EPRT first.");
 pub(super) const TRANSFER_COMPLETE: Reply = reply(226, "Transfer complete.");
-pub(super) const TRANSFER_ABORTED: Reply = reply(426, "Transfer aborted; data connection closed.");
+pub(super) const TRANSFER_ABORTED: Reply = reply(426, "Transfer aborted via ABOR.");
 pub(super) const ABORT_DONE: Reply = reply(226, "ABOR command successful.");
 pub(super) const NOTHING_TO_ABORT: Reply = reply(225, "No transfer to abort.");
 pub(super) const SETUP_ABORTED: Reply = reply(225, "ABOR command successful; data connection closed.");
@@ -91,22 +92,23 @@ pub(super) const DIRECTORY_REMOVED: Reply = reply(250, "Directory removed.");
 pub(super) const FILE_REMOVED: Reply = reply(250, "File removed.");
 pub(super) const RENAME_READY: Reply = reply(350, "Ready for destination name.");
 pub(super) const RENAMED: Reply = reply(250, "Renamed.");
-pub(super) const RENAME_FROM_FIRST: Reply = reply(503, "Use RNFR first.");
+pub(super) const RENAME_FROM_FIRST: Reply = reply(503, "Bad sequence of commands: use RNFR first.");
 pub(super) const ROOT_STAYS: Reply = reply(550, "Can't remove root directory.");
 pub(super) const ROOT_KEEPS_ITS_NAME: Reply = reply(550, "Can't rename home directory.");
-pub(super) const NO_SIZE_IN_ASCII: Reply = reply(550, "SIZE is not allowed in ASCII mode; use TYPE I first.");
+pub(super) const NO_SIZE_IN_ASCII: Reply = reply(550, "SIZE not allowed in ASCII mode; use TYPE I first.");
 pub(super) const MODE_CHANGED: Reply = reply(200, "SITE CHMOD command successful.");
 pub(super) const CREATION_TIME_NOT_OFFERED: Reply =
     reply(502, "MFCT is not offered: Linux keeps no creation time that can be set.");
 pub(super) const MOUNT_NOT_OFFERED: Reply = reply(502, "SMNT is not offered.");
 
 // Arguments that are there and malformed, where more can be said than the syntax.
-pub(super) const MALFORMED: [(&str, Reply); 6] = [
+pub(super) const MALFORMED: [(&str, Reply); 7] = [
     ("PORT", reply(501, "Invalid PORT format.")),
     ("EPRT", reply(501, "Invalid EPRT format.")),
-    ("TYPE", reply(501, "Unsupported type: TYPE A, TYPE I and TYPE L 8 are offered.")),
+    ("TYPE", reply(501, "Unsupported type: TYPE A, TYPE I, TYPE L 7 and TYPE L 8 are offered.")),
     ("STRU", reply(501, "Unrecognized structure: STRU F is offered.")),
     ("MODE", reply(501, "Unrecognized mode: MODE S is offered.")),
+    ("REST", reply(501, "Invalid parameter: REST takes a number of bytes.")),
     ("MFMT", reply(501, "Syntax error: Invalid time format; MFMT YYYYMMDDHHMMSS path.")),
 ];
 
@@ -123,5 +125,6 @@ pub(super) const ENGLISH: Reply = reply(200, "Replies are in English.");
 pub(super) const ONLY_ENGLISH: Reply = reply(504, "Replies are in English only.");
 pub(super) const OPTIONS_UNKNOWN: Reply = reply(501, "There are no options for that command.");
 pub(super) const FACT_LIST_MALFORMED: Reply = reply(501, "Syntax: OPTS MLST fact;fact;");
-pub(super) const SITE_UNKNOWN: Reply = reply(504, "Unknown SITE command; try SITE HELP.");
+pub(super) const SITE_UNKNOWN: Reply =
+    reply(504, "Unrecognized SITE command: not understood; try SITE HELP.");
 pub(super) const HELP_UNKNOWN: Reply = reply(501, "Unrecognized command.");

@@ -19,7 +19,7 @@ pub(super) enum DataSlot {
     /// `PASV`, `EPSV`, `PORT` or `EPRT` set it up, and no transfer has used it.
     Ready(DataSetup),
     /// A transfer was asked for and is not certain to begin.
-    Opening { setup: DataSetup, label: Label },
+    Opening { setup: Option<DataSetup>, label: Label },
     /// A transfer runs.
     Moving { label: Label, bytes: u64 },
 }
@@ -80,13 +80,14 @@ impl Session {
         if let DataSlot::Opening { label, .. } | DataSlot::Moving { label, .. } = &slot {
             self.answered_verb = label.verb;
         }
-        if let (TransferEnd::Refused(_), DataSlot::Opening { setup, .. }) = (&end, slot) {
+        if let (TransferEnd::Refused(_), DataSlot::Opening { setup: Some(setup), .. }) = (&end, slot) {
             self.data = DataSlot::Ready(setup);
         }
         self.transfer_was_cut = matches!(end, TransferEnd::Failed(_));
         self.reply(match end {
             TransferEnd::Complete => say::TRANSFER_COMPLETE,
             TransferEnd::Aborted => say::TRANSFER_ABORTED,
+            TransferEnd::NotSetUp => say::DATA_SETUP_FIRST,
             TransferEnd::Refused(reply) | TransferEnd::Failed(reply) => reply,
         });
         if self.quitting {
@@ -165,8 +166,9 @@ impl Session {
     }
 
     fn start(&mut self, name: &[u8], what: TransferKind) {
-        let DataSlot::Ready(setup) = self.data else {
-            return self.reply(say::DATA_SETUP_FIRST);
+        let setup = match self.data {
+            DataSlot::Ready(setup) => Some(setup),
+            _ => None,
         };
         let label = Label { name: name.into(), transfer_type: self.transfer_type, verb: self.answered_verb };
         self.data = DataSlot::Opening { setup, label };
