@@ -1,7 +1,9 @@
 //! The project's own commands, run as `cargo xtask COMMAND`.
 #![forbid(unsafe_code)]
 
+mod container;
 mod fuzz;
+mod interrupt;
 mod lab;
 mod outcome;
 mod requirements;

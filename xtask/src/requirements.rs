@@ -69,6 +69,17 @@ pub(crate) const LAB: [Requirement; 6] = [
     debian("nft", "nftables"),
 ];
 
+/// What builds and runs containers, and the clients that go into them.
+pub(crate) const CONTAINER: [Requirement; 7] = [
+    debian("buildah", "buildah"),
+    debian("curl", "curl"),
+    debian("dnsmasq", "dnsmasq-base"),
+    debian("lftp", "lftp"),
+    debian("nsenter", "util-linux"),
+    debian("podman", "podman"),
+    debian("runc", "runc"),
+];
+
 impl Requirement {
     fn is_met(self) -> bool {
         match self {

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
+use crate::container;
 use crate::fuzz;
 use crate::lab;
 use crate::outcome::Outcome;
@@ -101,6 +102,13 @@ pub(crate) const STEPS: [Step; 16] = [
         // It installs what it needs once it knows that it may make networks.
         requirements: &[],
         run: lab::step,
+    },
+    Step {
+        name: "container",
+        title: "the container image, built and run with and without io_uring",
+        // It installs what it needs once it knows that it may run containers.
+        requirements: &[],
+        run: container::step,
     },
     Step {
         name: "loom",

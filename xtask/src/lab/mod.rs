@@ -11,7 +11,6 @@ mod client;
 mod control;
 mod firewall;
 mod fxp;
-mod interrupt;
 mod namespace;
 mod other_servers;
 mod plan;
@@ -31,7 +30,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 
-use crate::lab::interrupt::Interrupt;
+use crate::interrupt::Interrupt;
 use crate::lab::scratch::Scratch;
 use crate::lab::world::World;
 use crate::outcome::Outcome;

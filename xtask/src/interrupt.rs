@@ -1,4 +1,4 @@
-//! Ctrl-C and its like: the laboratory is taken down before the program ends.
+//! Ctrl-C and its like: what was made for a run is taken down before the program ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +26,7 @@ impl Interrupt {
     /// An error once a signal came. Whoever gets it returns, and so everything is taken down on the way.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         if self.received.load(Ordering::Relaxed) {
-            bail!("interrupted; the laboratory was taken down");
+            bail!("interrupted; what was made for the run was taken down");
         }
         Ok(())
     }

@@ -1,0 +1,104 @@
+//! The container image, built and run for real.
+//!
+//! Built from nothing but what is here, and run by podman and runc as it is meant to be: with a read-only root, without any
+//! capability, by a user that is not root. The network of a container is its own, with a loopback interface alone, and clients
+//! enter it; so no port of this machine is used, and none can be taken.
+
+mod checks;
+mod image;
+mod podman;
+mod resolver;
+mod seccomp;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::unistd::geteuid;
+
+use crate::interrupt::Interrupt;
+use crate::outcome::Outcome;
+use crate::requirements::{self, CONTAINER};
+use crate::shell;
+
+use checks::{Case, Volume};
+use podman::Podman;
+
+/// How long anything may take that has to happen. No good run comes near it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where the default profile of podman and buildah is.
+const DEFAULT_PROFILE: &str = "/usr/share/containers/seccomp.json";
+
+const NOT_ROOT: &str = "only root may run containers with networks of their own; type: sudo --preserve-env=PATH,HOME \"$(command -v cargo)\" xtask test --only container";
+
+/// The step of `cargo xtask test`. Where the kernel allows no containers nothing is done, and that is said.
+pub(crate) fn step() -> anyhow::Result<Outcome> {
+    if !geteuid().is_root() {
+        return Ok(Outcome::not_done(NOT_ROOT));
+    }
+    requirements::provide(&CONTAINER)?;
+    if let Err(reason) = try_kernel() {
+        return Ok(Outcome::not_done(format!("no container can run here: {reason}")));
+    }
+    let mut sum = seccomp::check(Path::new(DEFAULT_PROFILE))?;
+    let interrupt = Interrupt::listen()?;
+    let podman = Podman::open()?;
+    let image = image::build(&podman)?;
+    sum += take("the image is small and says what it is", &image::check(&podman, &image));
+    let profiles = shell::root().join("deploy");
+    let cases = [
+        Case {
+            title: "with deploy/seccomp/ringftpd.json",
+            profile: Some(profiles.join("seccomp/ringftpd.json")),
+            logs: &["runtime=io_uring"],
+            volume: Volume::Folder,
+        },
+        Case {
+            title: "with the default profile",
+            profile: None,
+            // The number of the error that the profile gives, and what to do about it.
+            logs: &[
+                "io_uring cannot be used, so the workers run on epoll",
+                "(os error ",
+                "--security-opt seccomp=",
+                "runtime=epoll",
+            ],
+            volume: Volume::Named,
+        },
+        Case {
+            title: "with the profile for Kubernetes",
+            profile: Some(profiles.join("kubernetes/io_uring/ringftpd-seccomp.json")),
+            logs: &["runtime=io_uring"],
+            volume: Volume::Folder,
+        },
+    ];
+    for case in &cases {
+        interrupt.check()?;
+        sum += checks::check(&podman, &image, case, &interrupt)?;
+    }
+    Ok(sum)
+}
+
+/// What only a try can tell: whether the kernel, or the sandbox around this machine, gives what containers are made of.
+fn try_kernel() -> Result<(), String> {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--pid", "--fork", "--ipc", "--uts", "--net", "true"]);
+    let output = unshare.output().map_err(|error| format!("cannot run unshare: {error}"))?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+    }
+    if !Path::new("/proc/sys/kernel/seccomp/actions_avail").exists() {
+        return Err(String::from("the kernel has no seccomp (CONFIG_SECCOMP_FILTER)"));
+    }
+    Ok(())
+}
+
+/// Tells how a check ended, and counts it.
+fn take(title: &str, ended: &anyhow::Result<()>) -> Outcome {
+    match ended {
+        Ok(()) => println!("ok      {title}"),
+        Err(error) => println!("FAILED  {title}\n        {error:#}"),
+    }
+    Outcome::of_check(ended.is_ok())
+}
