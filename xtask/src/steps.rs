@@ -28,7 +28,7 @@ pub(crate) struct Step {
 }
 
 /// Every step, what is quick first.
-pub(crate) const STEPS: [Step; 16] = [
+pub(crate) const STEPS: &[Step] = &[
     Step { name: "tidy", title: "the house rules", requirements: &[], run: tidy::run },
     Step {
         name: "format",
