@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::affinity::Mask;
 use crate::context;
+use crate::figures::Counters;
 use crate::task::panic_message;
 
 /// Jobs that run at once for one worker, and so its threads.
@@ -84,6 +85,16 @@ type Job = Box<dyn FnOnce() + Send>;
 pub(crate) struct Pool {
     shared: Arc<Shared>,
     permits: Arc<Semaphore>,
+    counters: Arc<Counters>,
+}
+
+/// A job that waits for a place, counted.
+struct Waiting<'a>(&'a Counters);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.jobs_waiting.subtract(1);
+    }
 }
 
 struct Shared {
@@ -101,14 +112,24 @@ struct Queue {
 
 impl Pool {
     /// A pool without threads yet; they will run on the cores of `mask`.
-    pub(crate) fn new(mask: Mask) -> Pool {
+    pub(crate) fn new(mask: Mask, counters: Arc<Counters>) -> Pool {
         let shared = Shared { queue: Mutex::default(), changed: Condvar::new(), mask };
-        Pool { shared: Arc::new(shared), permits: Arc::new(Semaphore::new(JOBS_PER_WORKER_MAX)) }
+        Pool { shared: Arc::new(shared), permits: Arc::new(Semaphore::new(JOBS_PER_WORKER_MAX)), counters }
     }
 
     /// Waits for the right to occupy one thread, of this pool or of the kernel.
     pub(crate) async fn permit(&self) -> Result<OwnedSemaphorePermit, BlockingError> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Ok(permit);
+        }
+        self.counters.jobs_waiting.add(1);
+        let _waiting = Waiting(&self.counters);
         Arc::clone(&self.permits).acquire_owned().await.map_err(|_| BlockingError::NoWorker)
+    }
+
+    /// The places that are free.
+    pub(crate) fn places(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.permits)
     }
 
     fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), BlockingError> {
@@ -123,6 +144,7 @@ impl Pool {
         }
         queue.jobs.push_back(Box::new(job));
         drop(queue);
+        self.counters.jobs.add(1);
         self.shared.changed.notify_one();
         Ok(())
     }

@@ -3,11 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use crate::affinity::Mask;
 use crate::backend::Backend;
 use crate::blocking::Pool;
+use crate::figures::Counters;
 
 thread_local! {
     static WORKER: RefCell<Option<Rc<Worker>>> = const { RefCell::new(None) };
@@ -17,6 +20,7 @@ thread_local! {
 pub(crate) struct Worker {
     backend: Backend,
     pub(crate) blocking: Pool,
+    pub(crate) counters: Arc<Counters>,
     closings: Cell<usize>,
     closed: Notify,
 }
@@ -37,9 +41,17 @@ pub(crate) fn not_on_a_worker() -> io::Error {
     io::Error::other("only a running worker's own thread can wait for descriptors")
 }
 
-/// Makes the calling thread a worker until the guard is dropped.
-pub(crate) fn enter(backend: Backend, blocking: Pool) -> Entered {
-    let worker = Worker { backend, blocking, closings: Cell::new(0), closed: Notify::new() };
+/// Counts something on the worker that the calling thread is; false on any other thread.
+pub(crate) fn count(what: impl FnOnce(&Counters)) -> bool {
+    let counted = WORKER.try_with(|worker| worker.borrow().as_ref().map(|worker| what(&worker.counters)));
+    counted.ok().flatten().is_some()
+}
+
+/// Makes the calling thread a worker until the guard is dropped. Its threads for what may block run on the cores of `mask`.
+pub(crate) fn enter(backend: Backend, mask: Mask) -> Entered {
+    let counters = Arc::<Counters>::default();
+    let blocking = Pool::new(mask, Arc::clone(&counters));
+    let worker = Worker { backend, blocking, counters, closings: Cell::new(0), closed: Notify::new() };
     WORKER.with(|current| *current.borrow_mut() = Some(Rc::new(worker)));
     Entered
 }

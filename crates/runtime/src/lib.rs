@@ -26,13 +26,16 @@
 //! | give something to another core | [`handover`] |
 //! | tell all cores what holds from now on | [`latest`] |
 //! | stop | [`shutdown`], [`drained`] |
+//! | watch a worker, count on it | [`WorkerObserver`], [`Counter`] |
 
 pub mod affinity;
 mod backend;
 pub mod blocking;
 mod context;
+pub mod counter;
 pub mod deadline;
 pub mod fair;
+pub mod figures;
 pub mod handover;
 pub mod latest;
 pub mod net;
@@ -48,8 +51,10 @@ pub use backend::probe::{IoUringRefusal, RefusalCause};
 pub use backend::{Backend, BackendChoice, RuntimeError, UnknownBackend, choose_backend};
 pub use blocking::{BlockingError, blocking};
 pub use context::{current_backend, drained};
+pub use counter::Counter;
 pub use deadline::{Elapsed, IdleTimer, sleep_until, timeout_at};
 pub use fair::FairPool;
+pub use figures::{WorkerFigures, WorkerObserver};
 pub use handover::{HandoverError, Receiver, Sender, mailbox};
 pub use latest::{Publisher, Subscriber};
 pub use net::{

@@ -8,7 +8,6 @@ use std::thread;
 
 use crate::affinity::{self, Mask};
 use crate::backend::{Backend, Executor};
-use crate::blocking::Pool;
 use crate::context;
 
 /// What a worker is started with.
@@ -52,7 +51,7 @@ where
             }
         };
         drop(started.send(Ok(())));
-        run(&executor, backend, Pool::new(unpinned), main)
+        run(&executor, backend, unpinned, main)
     })?;
     match start.recv() {
         Ok(Ok(())) => Ok(thread),
@@ -61,14 +60,14 @@ where
     }
 }
 
-fn run<F, Fut>(executor: &Executor, backend: Backend, blocking: Pool, main: F) -> Fut::Output
+fn run<F, Fut>(executor: &Executor, backend: Backend, blocking_on: Mask, main: F) -> Fut::Output
 where
     F: FnOnce() -> Fut,
     Fut: Future + 'static,
 {
     let outcome = executor.block_on(async {
         // Left when the future of this block is done: whatever is dropped after that cannot start tasks.
-        let _entered = context::enter(backend, blocking);
+        let _entered = context::enter(backend, blocking_on);
         // A task like all others, so that what it drops is dropped where tasks can be started.
         tokio::task::spawn_local(main()).await
     });

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use runtime::blocking::JOBS_PER_WORKER_MAX;
 use runtime::{
     Accepted, BlockingError, BoundListener, HandoverError, IdleTimer, ListenOptions, Listener,
-    ShutdownSource, TaskError, WorkerConfig, allowed_cores, blocking, current_backend, mailbox, spawn,
-    spawn_worker, timeout_at,
+    ShutdownSource, TaskError, WorkerConfig, WorkerObserver, allowed_cores, blocking, current_backend,
+    mailbox, spawn, spawn_worker, timeout_at,
 };
 use support::{backends, connected_pair, loopback, on_each_backend, start};
 
@@ -164,17 +164,28 @@ fn blocking_jobs_are_bounded_and_the_core_goes_on() {
                 }))
             })
             .collect();
+        let observer = WorkerObserver::of_this_worker().expect("a worker");
+        let places = JOBS_PER_WORKER_MAX as u64;
         // The core's thread does other things while all threads are held.
         let (stream, mut peer) = connected_pair().await;
         let sender = std::thread::spawn(move || std::io::Write::write_all(&mut peer, b"x"));
         let mut buffer = [0; 4];
         assert_eq!(stream.receive(&mut buffer).await.expect("received"), 1);
         sender.join().expect("the sender").expect("sent");
+        let figures = std::thread::spawn({
+            let observer = observer.clone();
+            move || observer.figures()
+        });
+        let figures = figures.join().expect("any thread may ask");
+        assert_eq!((figures.jobs, figures.jobs_running, figures.jobs_waiting), (places, places, 2 * places));
+        assert!(figures.polls > 0 && figures.sleeps > 0, "{figures:?}");
         gate.open();
         for (number, job) in jobs.into_iter().enumerate() {
             assert_eq!(job.await.expect("a task").expect("a result"), number);
         }
         assert!(gate.most.load(Ordering::SeqCst) <= JOBS_PER_WORKER_MAX);
+        let figures = observer.figures();
+        assert_eq!((figures.jobs, figures.jobs_running, figures.jobs_waiting), (3 * places, 0, 0));
     });
 }
 

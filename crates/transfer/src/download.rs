@@ -49,6 +49,7 @@ pub async fn download(
     let mut offset = range.start;
     // A small file is over before anybody has asked what it lies on.
     if facts.is_image() && preference == RoutePreference::Planned && plan(&facts) == Route::Copy {
+        pace.takes(Route::Copy);
         offset += copy::send_at_once(&file, &range, stream, &mut pace).await?;
     }
     if offset >= range.end {
@@ -57,6 +58,7 @@ pub async fn download(
     let system = FileSystem::of(&mut file).await?;
     let facts = TransferFacts { file_system: Some(system.kind()), ..facts };
     if transfer_type == TransferType::Ascii {
+        pace.takes(Route::Copy);
         let lines = Some(ToNetwork::new());
         return copy::send(&mut file, &system, range, stream, lines, &mut pace).await;
     }
@@ -76,6 +78,7 @@ async fn send_image(
     let rest = |offset| offset..range.end;
     let mut route = plan(&facts);
     let mut offset = range.start;
+    pace.takes(route);
     if route == Route::Sendfile {
         let probe = Probe::new(system.kind());
         match sendfile::send(file, probe, range.clone(), stream, pace).await? {
@@ -86,12 +89,14 @@ async fn send_image(
                 offset = reached;
             }
         }
+        pace.takes(route);
     }
     if let Some(half) = route.file_half() {
         match splice::send(file, system, rest(offset), stream, half, pace).await? {
             Sent::All => return Ok(()),
             Sent::UpTo(reached) | Sent::Uncached(reached) => offset = reached,
         }
+        pace.takes(Route::Copy);
     }
     copy::send(file, system, rest(offset), stream, None, pace).await.map(drop)
 }

@@ -4,7 +4,7 @@ use runtime::Stream;
 
 use crate::pace::Pace;
 use crate::routes::copy::send_all;
-use crate::{ChunksError, Progress, TransferOptions};
+use crate::{ChunksError, Progress, Route, TransferOptions};
 
 /// Sends the chunks that `next_chunk` gives until it gives none; gives the number of bytes sent.
 ///
@@ -22,6 +22,7 @@ pub async fn send_chunks<E>(
     progress: &Progress,
 ) -> Result<u64, ChunksError<E>> {
     let mut pace = Pace::new(progress, &options);
+    pace.takes(Route::Copy);
     let mut sent: u64 = 0;
     while let Some(chunk) = next_chunk().await.map_err(ChunksError::Producer)? {
         pace.excuse();

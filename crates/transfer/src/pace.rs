@@ -8,7 +8,7 @@ use runtime::{IdleTimer, Interest, Source};
 
 use crate::limits::{Limits, Reservation};
 use crate::progress::Progress;
-use crate::{TURN_BYTES_MAX, TransferError, TransferOptions};
+use crate::{Route, TURN_BYTES_MAX, TransferError, TransferOptions};
 
 /// One transfer's dealings with time: its turns, its progress, its limits and its peer's stalls.
 pub(crate) struct Pace<'a> {
@@ -41,6 +41,16 @@ impl<'a> Pace<'a> {
         if let Some(reservation) = &mut self.reservation {
             reservation.used(bytes);
         }
+    }
+
+    /// The bytes go this way from now on.
+    pub(crate) fn takes(&self, route: Route) {
+        self.progress.takes(route);
+    }
+
+    /// Bytes of the file have to be waited for.
+    pub(crate) fn on_cold_read(&self) {
+        self.progress.on_cold_read();
     }
 
     /// When the data connection last took or gave something.
@@ -82,6 +92,7 @@ impl<'a> Pace<'a> {
         let Some(reservation) = self.limits.reserve(wanted).await else { return Ok(wanted) };
         if reservation.was_waited_for() {
             self.excuse();
+            self.progress.on_limit_wait();
         }
         let bytes = reservation.bytes();
         self.reservation = Some(reservation);

@@ -11,7 +11,7 @@ use crate::plan::{CacheState, Direction, TransferFacts, TransferType, plan};
 use crate::routes::{Received, copy, direct, splice};
 use crate::shared::Shared;
 use crate::write_behind::WriteBehind;
-use crate::{CachePolicy, Progress, TransferError, TransferOptions};
+use crate::{CachePolicy, Progress, Route, TransferError, TransferOptions};
 
 /// Stores what the peer sends, from `offset` of the file on, until it ends its side; gives the number of bytes that
 /// came over the network.
@@ -48,12 +48,14 @@ pub async fn upload(
         preference,
     };
     let mut pace = Pace::new(progress, &options);
+    let route = plan(&facts);
+    pace.takes(route);
     if cache_policy == CachePolicy::Direct && facts.is_image() {
         return direct::receive(stream, &mut file, offset, &mut pace).await;
     }
     let mut behind = WriteBehind::new(cache_policy, system.kind(), offset);
     let mut received = 0;
-    if let Some(half) = plan(&facts).file_half() {
+    if let Some(half) = route.file_half() {
         match splice::receive(stream, &mut file, &system, offset, half, &mut behind, &mut pace).await? {
             Received::All(bytes) => {
                 behind.finish(&mut file).await?;
@@ -61,6 +63,7 @@ pub async fn upload(
             }
             Received::SoFar(bytes) => received = bytes,
         }
+        pace.takes(Route::Copy);
     }
     let lines = match transfer_type {
         TransferType::Ascii => Some(FromNetwork::new()),

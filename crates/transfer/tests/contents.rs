@@ -8,7 +8,10 @@ use std::os::unix::fs::FileExt;
 use support::{
     connected_pair, contents, empty_file, file_of, forget, on_each_backend, reader, routes, sample, writer,
 };
-use transfer::{ChunksError, Progress, TransferOptions, TransferType, download, send_chunks, upload};
+use transfer::{
+    ChunksError, Progress, Route, RoutePreference, TransferOptions, TransferType, download, send_chunks,
+    upload,
+};
 
 /// Around the sizes of a page, of a pipe's page run, and of a turn.
 const SIZES: [usize; 9] = [0, 1, 4095, 65_535, 65_536, 65_537, 1 << 20, (1 << 20) + 1, (5 << 20) + 3];
@@ -27,6 +30,11 @@ fn a_download_sends_the_file() {
                     download(&file, 0..size as u64, &stream, options.clone(), &progress).await.expect("sent");
                 stream.close().await;
                 assert_eq!((sent, progress.bytes()), (size as u64, size as u64));
+                match options.route {
+                    RoutePreference::Planned if size == 0 => assert_eq!(progress.route(), Some(Route::Copy)),
+                    RoutePreference::Planned => assert!(progress.route().is_some()),
+                    RoutePreference::Prefer(route) => assert!(size == 0 || progress.route() == Some(route)),
+                }
                 assert!(peer.join().expect("the peer") == bytes, "{size} bytes by {options:?}");
             }
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use runtime::{Stream, blocking, spawn};
 use support::slow_file_system::{CACHED, SlowFileSystem, UNCACHED, WRITTEN, contents};
 use support::{connected_pair, on_each_backend, reader, routes, sample, writer};
-use transfer::{CachePolicy, Progress, TransferOptions, download, upload};
+use transfer::{CachePolicy, Progress, Route, TransferOptions, download, upload};
 
 /// Questions that are asked while the file system is silent.
 const QUESTIONS: usize = 200;
@@ -74,13 +74,17 @@ fn a_slow_read_delays_nobody_else() {
                 system.shut();
                 eprintln!("{name} by {}", options.route);
                 let sending = spawn(async move {
-                    let sent = download(&file, range, &stream, options, &Progress::new()).await;
+                    let progress = Progress::new();
+                    let sent = download(&file, range, &stream, options, &progress).await;
                     stream.close().await;
-                    (sent, file)
+                    (sent, progress, file)
                 });
                 others_are_answered(&system).await;
-                let (sent, file) = sending.await.expect("a task");
+                let (sent, progress, file) = sending.await.expect("a task");
                 assert_eq!(sent.expect("sent"), whole.len() as u64);
+                // The ring's own threads do not say whether they had to wait.
+                let told = progress.cold_reads() > 0 || progress.route() == Some(Route::RingSplice);
+                assert!(told, "{progress:?}");
                 assert!(peer.join().expect("the peer") == whole, "{name}");
                 closed(file).await;
             }

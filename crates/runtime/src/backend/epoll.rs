@@ -69,7 +69,7 @@ impl Readiness {
         if let Some(registration) = self.registration.get() {
             return Ok(registration);
         }
-        if context::current_backend().is_none() {
+        if !context::count(|counters| counters.polls.add(1)) {
             return Err(context::not_on_a_worker());
         }
         let registration = register(Registered(fd.as_raw_fd()))?;

@@ -106,6 +106,7 @@ pub(crate) fn submit_splice(
     let entry = opcode::Splice::new(fd(&from), from_offset, fd(&to), to_offset, bytes)
         .flags(libc::SPLICE_F_MOVE)
         .build();
+    context::count(|counters| counters.splices.add(1));
     let held = Held { _descriptors: [from.descriptor, to.descriptor], _permit: permit };
     Ok(UnsubmittedOneshot::new(held, SpliceResult, entry).submit())
 }
@@ -195,6 +196,7 @@ impl Readiness {
         if !self.in_flight() {
             return;
         }
+        context::count(|counters| counters.cancels.add(1));
         let all_of_fd = types::CancelBuilder::fd(types::Fd(fd.as_raw_fd())).all();
         // Zero or more were found: either way the polls' own completions tell when they are over.
         submit(opcode::AsyncCancel2::new(all_of_fd).build()).await;
@@ -208,7 +210,7 @@ impl Readiness {
 
 /// Hands a poll to the ring.
 fn submit_poll(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<InFlight> {
-    if context::current_backend().is_none() {
+    if !context::count(|counters| counters.polls.add(1)) {
         return Err(context::not_on_a_worker());
     }
     // Hang-up and error are reported without being asked for.

@@ -72,7 +72,10 @@ impl Windows {
                 {
                     until
                 }
-                _ => Fetching::begin_in_time(file, window.clone()).await?.done(pace).await?,
+                _ => {
+                    pace.on_cold_read();
+                    Fetching::begin_in_time(file, window.clone()).await?.done(pace).await?
+                }
             };
             window.end = window.end.min(reached);
             if window.is_empty() {
@@ -82,7 +85,7 @@ impl Windows {
                 return Ok(Window::Bypassed);
             }
             self.fetch_bytes = WINDOW_BYTES_MAX.min(2 * self.fetch_bytes);
-            self.fetch_ahead(file, window.end, end);
+            self.fetch_ahead(file, window.end, end, pace);
         }
         self.warm_until = window.end;
         self.asked_at = Instant::now();
@@ -91,11 +94,12 @@ impl Windows {
 
     /// Begins to fetch what comes after a window that had to be fetched, while that one is sent.
     /// It is a help and no need: where it cannot begin, the window is fetched when its turn comes.
-    fn fetch_ahead(&mut self, file: &mut Shared<'_>, from: u64, end: u64) {
+    fn fetch_ahead(&mut self, file: &mut Shared<'_>, from: u64, end: u64, pace: &Pace<'_>) {
         let next = from..end.min(from + self.fetch_bytes);
         let is_under_way = self.ahead.as_ref().is_some_and(|ahead| ahead.range().contains(&from));
         if !next.is_empty() && !is_under_way && self.probe.ask(file.file(), &next) != Residency::Warm {
             self.ahead = Fetching::begin(file, next).ok();
+            pace.on_cold_read();
         }
     }
 }

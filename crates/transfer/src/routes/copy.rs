@@ -71,6 +71,7 @@ pub(crate) async fn send(
         let (buffer, read, waited) = cache::read(file, system, Buffer::take(), length, offset).await?;
         if waited {
             pace.excuse();
+            pace.on_cold_read();
         }
         if read == 0 {
             return Err(TransferError::SourceShrank { missing: range.end - offset });

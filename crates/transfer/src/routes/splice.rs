@@ -88,6 +88,7 @@ async fn fill(
     });
     let filled = filled.await?;
     pace.excuse();
+    pace.on_cold_read();
     Ok(filled)
 }
 

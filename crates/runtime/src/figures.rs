@@ -1,0 +1,81 @@
+//! What a worker can tell about itself, for whoever watches it from another thread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::RuntimeMetrics;
+use tokio::sync::Semaphore;
+
+use crate::blocking::JOBS_PER_WORKER_MAX;
+use crate::context;
+use crate::counter::Counter;
+
+/// What the worker's own thread counts.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Counters {
+    pub(crate) polls: Counter,
+    pub(crate) cancels: Counter,
+    pub(crate) splices: Counter,
+    pub(crate) jobs: Counter,
+    pub(crate) jobs_waiting: Counter,
+}
+
+/// A worker's figures at about one moment. What counts up begins with the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerFigures {
+    /// How often the worker's thread went to sleep because nothing was left to do.
+    pub sleeps: u64,
+    /// How long it was awake.
+    pub busy: Duration,
+    /// Waits for a descriptor that were handed to the kernel: polls of the ring, or registrations with epoll.
+    pub polls: u64,
+    /// Polls that were taken back before they were answered.
+    pub cancels: u64,
+    /// Splices that the ring's own threads did.
+    pub splices: u64,
+    /// Jobs that were given to threads that may block.
+    pub jobs: u64,
+    /// Such jobs that run now, and splices of the ring, which share their number.
+    pub jobs_running: u64,
+    /// Such jobs that wait for one of [`JOBS_PER_WORKER_MAX`] places.
+    pub jobs_waiting: u64,
+}
+
+/// Reads the figures of one worker, from any thread, without disturbing it.
+#[derive(Debug, Clone)]
+pub struct WorkerObserver {
+    counters: Arc<Counters>,
+    executor: RuntimeMetrics,
+    places: Arc<Semaphore>,
+}
+
+impl WorkerObserver {
+    /// Observes the worker that the calling thread is; there is none on any other thread.
+    #[must_use]
+    pub fn of_this_worker() -> Option<WorkerObserver> {
+        let worker = context::worker()?;
+        let executor = tokio::runtime::Handle::try_current().ok()?.metrics();
+        Some(WorkerObserver {
+            counters: Arc::clone(&worker.counters),
+            executor,
+            places: worker.blocking.places(),
+        })
+    }
+
+    /// The figures of this moment.
+    #[must_use]
+    pub fn figures(&self) -> WorkerFigures {
+        let Counters { polls, cancels, splices, jobs, jobs_waiting } = &*self.counters;
+        WorkerFigures {
+            sleeps: self.executor.worker_park_count(0),
+            busy: self.executor.worker_total_busy_duration(0),
+            polls: polls.get(),
+            cancels: cancels.get(),
+            splices: splices.get(),
+            jobs: jobs.get(),
+            jobs_running: JOBS_PER_WORKER_MAX.saturating_sub(self.places.available_permits()) as u64,
+            jobs_waiting: jobs_waiting.get(),
+        }
+    }
+}
