@@ -14,8 +14,9 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use accounts::AccountSession;
+use protocol::command::VerbNumber;
 use protocol::line::{Frame, LINE_BYTES_MAX, LineSplitter};
-use protocol::reply::Reply;
+use protocol::reply::{Code, Reply};
 use protocol::session::{
     Action, DataSetup, Deadline, FileAnswer, FileRequest, LoginVerdict, PassiveKind, Secret, Session,
     Transfer, TransferEnd,
@@ -29,6 +30,7 @@ use crate::data::{DataConnector, SourcePort};
 use crate::farewell::FarewellListener;
 use crate::files::{self, FileJob};
 use crate::logins::{self, Admitted, Login, LoginJob, LoginOutcome};
+use crate::metrics::{Passed, SessionEnd};
 use crate::passive::PassiveLease;
 use crate::rates::{self, Rates};
 use crate::replies;
@@ -79,6 +81,10 @@ pub(crate) struct ControlConnection {
     input_ended: bool,
     /// The server stops; the session ends with what it is doing.
     leaving: bool,
+    /// When the last command came, or the transfer ended that it had to wait for.
+    asked_at: Instant,
+    /// The command that runs a transfer: its first reply is said, the last one is not.
+    transferring: Option<VerbNumber>,
 }
 
 /// What happened.
@@ -150,6 +156,8 @@ impl ControlConnection {
             farewell: worker.farewell.listen(),
             input_ended: false,
             leaving: false,
+            asked_at: Instant::now(),
+            transferring: None,
             stream,
             worker,
         }
@@ -158,7 +166,13 @@ impl ControlConnection {
     /// Serves the client to the end.
     pub(crate) async fn run(&mut self) {
         tracing::debug!(session = self.id, peer = %self.peer, "connected");
+        let counters = self.worker.counters;
+        counters.sessions_started.add(1);
         let ending = self.serve().await;
+        counters.on_session_ended(match ending {
+            Ending::Said => SessionEnd::Closed,
+            Ending::Lost => SessionEnd::Lost,
+        });
         tracing::debug!(session = self.id, ?ending, "ended");
         // What still runs is taken back before the control connection closes.
         self.transfer = None;
@@ -305,11 +319,16 @@ impl ControlConnection {
         }
         self.take_up_idle_deadline();
         let mut rest = bytes;
+        let mut now = None;
         while self.session.wants_input() {
             let frame = self.splitter.next(&mut rest);
-            // A command is a sign of life; bytes that make none are not, and neither is anything before the login.
-            if frame.is_some() && self.session.is_logged_in() {
-                self.idle.touch(Instant::now());
+            if frame.is_some() {
+                // One look at the clock for all that came together.
+                self.asked_at = *now.get_or_insert_with(Instant::now);
+                // A command is a sign of life; bytes that make none are not, and neither is anything before the login.
+                if self.session.is_logged_in() {
+                    self.idle.touch(self.asked_at);
+                }
             }
             match frame {
                 Some(Frame::Line(line)) => {
@@ -333,7 +352,12 @@ impl ControlConnection {
     }
 
     fn on_expired(&mut self) {
-        let deadline = if self.session.is_logged_in() { Deadline::Idle } else { Deadline::Login };
+        let (deadline, passed) = if self.session.is_logged_in() {
+            (Deadline::Idle, Passed::Idle)
+        } else {
+            (Deadline::Login, Passed::Login)
+        };
+        self.worker.counters.on_deadline(passed);
         self.session.handle_deadline(deadline);
     }
 
@@ -342,9 +366,11 @@ impl ControlConnection {
         let mut replies = REPLIES.take();
         replies.clear();
         let mut ending = None;
+        let mut first_replies = 0;
         while let Some(action) = self.session.poll_action() {
             match action {
-                Action::Reply { reply, .. } => {
+                Action::Reply { reply, to } => {
+                    first_replies += u64::from(self.count_reply(reply.code(), to));
                     tracing::debug!(session = self.id, code = reply.code().number(), "reply");
                     reply.encode(&mut replies);
                 }
@@ -366,9 +392,23 @@ impl ControlConnection {
             }
         }
         let sent = self.send(&replies).await;
+        if first_replies > 0 {
+            self.worker.counters.reply_latency.record(self.asked_at.elapsed(), first_replies);
+        }
         REPLIES.set(replies);
         sent.map_err(|_| Ending::Lost)?;
         ending.map_or(Ok(()), Err)
+    }
+
+    /// Counts a reply; whether it is the first to its command.
+    fn count_reply(&mut self, code: Code, to: Option<VerbNumber>) -> bool {
+        let Some(verb) = to else { return false };
+        if code.class() == 1 {
+            self.transferring = Some(verb);
+            return true;
+        }
+        self.worker.counters.on_command(verb, code);
+        self.transferring.take_if(|transferring| *transferring == verb).is_none()
     }
 
     /// Sends replies; a client that takes none for too long is lost.
@@ -385,21 +425,24 @@ impl ControlConnection {
             return Ok(());
         }
         let deadline = Instant::now() + self.worker.settings.get().deadlines.stall;
-        timeout_at(deadline, self.stream.send_all(&replies[sent..]))
-            .await
-            .map_err(|_| io::ErrorKind::TimedOut)?
+        timeout_at(deadline, self.stream.send_all(&replies[sent..])).await.map_err(|_| {
+            self.worker.counters.on_deadline(Passed::Stall);
+            io::ErrorKind::TimedOut
+        })?
     }
 
     fn authenticate(&mut self, user: &[u8], password: &Secret) {
         tracing::debug!(session = self.id, user = %loggable(user), "login");
         let settings = self.worker.settings.get();
-        match logins::begin(&self.worker.service.gate, settings, user, password, self.peer.ip()) {
+        let gate = &self.worker.service.gate;
+        match logins::begin(gate, settings, user, password, self.peer.ip(), self.id) {
             Login::Decided(outcome) => self.on_login(outcome),
             Login::Later(job) => self.login_job = Some(job),
         }
     }
 
     fn on_login(&mut self, outcome: LoginOutcome) {
+        self.worker.counters.on_login(outcome.counted_as());
         let verdict = match outcome {
             LoginOutcome::Accepted(Admitted { session, root, rates }) => {
                 let settings = self.worker.settings.get();
@@ -413,7 +456,8 @@ impl ControlConnection {
                 self.idle.touch(Instant::now());
                 LoginVerdict::Accepted(rights)
             }
-            LoginOutcome::Refused => LoginVerdict::Refused,
+            // To say that the password was not even looked at would tell a guesser when to go on.
+            LoginOutcome::Refused | LoginOutcome::MustWait => LoginVerdict::Refused,
             LoginOutcome::TooManySessions => LoginVerdict::TooManySessions,
             LoginOutcome::Unavailable => LoginVerdict::Unavailable,
         };
@@ -486,13 +530,19 @@ impl ControlConnection {
     }
 
     fn begin_transfer(&mut self, transfer: Transfer) {
-        let step = Running::open(&self.root, transfer, SessionLabel { id: self.id, peer: self.peer.ip() });
+        let session = SessionLabel { id: self.id, peer: self.peer.ip() };
+        let step = Running::open(&self.root, transfer, session, self.worker.counters);
         self.take_step(step);
     }
 
     fn on_transfer_step(&mut self, step: Step) {
         // Bytes moved are a sign of life of the session.
-        self.idle.touch(Instant::now());
+        let now = Instant::now();
+        self.idle.touch(now);
+        if self.transferring.is_some() {
+            // What waits behind the transfer has its turn now.
+            self.asked_at = now;
+        }
         self.transfer = None;
         self.take_step(step);
     }

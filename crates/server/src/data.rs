@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use protocol::reply::Reply;
 use runtime::{ConnectOptions, Stream, connect, timeout_at};
 
+use crate::metrics::{Connecting, Mode, WorkerCounters};
 use crate::passive::PassiveLease;
 use crate::replies;
 
@@ -49,20 +50,33 @@ impl DataConnector {
     }
 
     /// Waits for the connection; `Err` is the reply that says why there is none.
-    pub(crate) async fn connect(self) -> Result<Stream, Reply> {
-        match self.way {
-            Way::Passive(None) => Err(replies::DATA_SETUP_LOST),
-            Way::Passive(Some(lease)) => match timeout_at(self.deadline, lease.arrived()).await {
-                Ok(connection) => connection.into_stream().map_err(|error| replies::connect(&error)),
-                Err(runtime::Elapsed) => Err(replies::NO_DATA_CONNECTION),
-            },
-            Way::Active { peer, control, source } => {
-                match timeout_at(self.deadline, connect_back(peer, control, source)).await {
-                    Ok(connected) => connected.map_err(|error| replies::connect(&error)),
-                    Err(runtime::Elapsed) => Err(replies::DATA_CONNECT_DEADLINE),
-                }
+    pub(crate) async fn connect(self, counters: &WorkerCounters) -> Result<Stream, Reply> {
+        let (mode, connected, too_late) = match self.way {
+            Way::Passive(None) => {
+                (Mode::Passive, Ok(Err(replies::DATA_SETUP_LOST)), replies::NO_DATA_CONNECTION)
             }
-        }
+            Way::Passive(Some(lease)) => {
+                let arrived = timeout_at(self.deadline, lease.arrived()).await;
+                let connected = arrived
+                    .map(|connection| connection.into_stream().map_err(|error| replies::connect(&error)));
+                (Mode::Passive, connected, replies::NO_DATA_CONNECTION)
+            }
+            Way::Active { peer, control, source } => {
+                let connected = timeout_at(self.deadline, connect_back(peer, control, source)).await;
+                let connected =
+                    connected.map(|connected| connected.map_err(|error| replies::connect(&error)));
+                (Mode::Active, connected, replies::DATA_CONNECT_DEADLINE)
+            }
+        };
+        counters.on_data_connection(
+            mode,
+            match &connected {
+                Ok(Ok(_)) => Connecting::Established,
+                Ok(Err(_)) => Connecting::Failed,
+                Err(runtime::Elapsed) => Connecting::TooLate,
+            },
+        );
+        connected.unwrap_or(Err(too_late))
     }
 }
 

@@ -7,6 +7,7 @@
 //! reads standard error, and to wake a thread for each line cost more than a small transfer.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -25,6 +26,14 @@ const WAITING_BYTES_MAX: usize = 8 << 20;
 
 /// How long lines are gathered before they are written.
 const GATHER: Duration = Duration::from_millis(20);
+
+/// Log lines that are in no log.
+static LINES_LOST: AtomicU64 = AtomicU64::new(0);
+
+/// How many log lines are in no log.
+pub(crate) fn lines_lost() -> u64 {
+    LINES_LOST.load(Ordering::Relaxed)
+}
 
 /// Starts the log. The guard writes what is left when it is dropped; the other changes the level.
 pub(crate) fn start(options: &Log) -> io::Result<(LogGuard, LogLevelSetter)> {

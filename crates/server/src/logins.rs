@@ -24,6 +24,7 @@ use runtime::{FairPool, sleep_until};
 use storage::Root;
 
 use crate::ledger::{Books, Ledger};
+use crate::metrics::LoginEnd;
 use crate::peers::contains;
 use crate::rates::Rates;
 use crate::settings::Current;
@@ -48,8 +49,23 @@ struct Place {
 pub(crate) enum LoginOutcome {
     Accepted(Admitted),
     Refused,
+    /// The address has failed too often; its password was not looked at.
+    MustWait,
     TooManySessions,
     Unavailable,
+}
+
+impl LoginOutcome {
+    pub(crate) fn counted_as(&self) -> LoginEnd {
+        match self {
+            Self::Accepted(Admitted { session, .. }) if session.is_anonymous() => LoginEnd::Anonymous,
+            Self::Accepted(_) => LoginEnd::Accepted,
+            Self::Refused => LoginEnd::Refused,
+            Self::MustWait => LoginEnd::MustWait,
+            Self::TooManySessions => LoginEnd::AccountFull,
+            Self::Unavailable => LoginEnd::Unavailable,
+        }
+    }
 }
 
 /// An account that is logged in, as it was at that moment.
@@ -95,23 +111,28 @@ impl LoginGate {
         user: Vec<u8>,
         password: Vec<u8>,
         client: IpAddr,
-    ) -> Result<Result<Arc<Account>, LoginRefused>, runtime::BlockingError> {
+    ) -> Result<Result<Arc<Account>, Turned>, runtime::BlockingError> {
         if self.failures.must_wait(client, Instant::now()) {
-            return Ok(Err(LoginRefused));
+            return Ok(Err(Turned::MustWait));
         }
         let check = move || {
             if self.failures.must_wait(client, Instant::now()) {
-                return Err(LoginRefused);
+                return Err(Turned::MustWait);
             }
-            let checked = accounts.check(&user, &password);
-            if checked.is_err() {
+            accounts.check(&user, &password).map_err(|LoginRefused| {
                 // At once, so that the next of the queue knows.
                 self.failures.on_failure(client, Instant::now());
-            }
-            checked
+                Turned::Refused
+            })
         };
         self.checks.run(guesser(client), check).await
     }
+}
+
+/// Why a login with a name and a password came to nothing.
+enum Turned {
+    Refused,
+    MustWait,
 }
 
 fn failure_limits(limits: &Limits) -> FailureLimits {
@@ -187,13 +208,14 @@ impl Logins {
     }
 }
 
-/// Begins a login from `client` to the accounts of `settings`.
+/// Begins a login from `client` to the accounts of `settings`, for the session of this number.
 pub(crate) fn begin(
     gate: &'static LoginGate,
     settings: Current,
     user: &[u8],
     password: &Secret,
     client: IpAddr,
+    session: u64,
 ) -> Login {
     match settings.logins.accounts.find(user) {
         Found::Open(account) => Login::Decided(settings.logins.admit(&account, client)),
@@ -204,12 +226,12 @@ pub(crate) fn begin(
                 // The time of the check counts towards the delay: what refuses the sooner is not answered sooner.
                 let answered_at = Instant::now() + settings.logins.failure_delay;
                 let outcome = if is_checked {
-                    check(gate, &settings, user, password, client).await
+                    check(gate, &settings, user, password, client, session).await
                 } else {
                     gate.failures.on_failure(client, Instant::now());
                     LoginOutcome::Refused
                 };
-                if matches!(outcome, LoginOutcome::Refused) {
+                if matches!(outcome, LoginOutcome::Refused | LoginOutcome::MustWait) {
                     sleep_until(answered_at).await;
                 }
                 outcome
@@ -224,6 +246,7 @@ async fn check(
     user: Vec<u8>,
     password: Vec<u8>,
     client: IpAddr,
+    session: u64,
 ) -> LoginOutcome {
     let logins = &settings.logins;
     match gate.check(Arc::clone(&logins.accounts), user, password, client).await {
@@ -236,9 +259,10 @@ async fn check(
             }
             outcome
         }
-        Ok(Err(LoginRefused)) => LoginOutcome::Refused,
+        Ok(Err(Turned::Refused)) => LoginOutcome::Refused,
+        Ok(Err(Turned::MustWait)) => LoginOutcome::MustWait,
         Err(error) => {
-            tracing::error!(%error, "a password could not be checked");
+            tracing::error!(session, %error, "a password could not be checked");
             LoginOutcome::Unavailable
         }
     }

@@ -25,6 +25,7 @@ mod privileges;
 mod proxy_protocol;
 mod rates;
 mod readiness;
+mod record;
 mod reload;
 mod replies;
 mod serve;

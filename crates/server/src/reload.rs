@@ -18,6 +18,7 @@ use crate::advertise::{AddressBook, Resolver};
 use crate::ledger::Ledger;
 use crate::logging::LogLevelSetter;
 use crate::logins::OpenRoots;
+use crate::metrics::Reload;
 use crate::service_manager::ServiceManager;
 use crate::settings::{self, Settings};
 use crate::worker::Service;
@@ -117,7 +118,10 @@ impl Reloader {
 
     fn reload(&mut self, links: &Links) {
         links.manager.reloading();
-        let status = match self.read() {
+        let read = self.read();
+        let metrics = links.service.metrics;
+        metrics.on_reload(if read.is_ok() { Reload::Done } else { Reload::Refused });
+        let status = match read {
             Ok((prepared, kept)) => {
                 self.change(prepared, links);
                 if !kept.is_empty() {
@@ -165,6 +169,8 @@ impl Reloader {
         (links.log_level)(config.log.level);
         links.service.gate.set_limits(&config.limits);
         self.settings = Arc::new(settings);
+        let sessions_max = links.service.admission.sessions_max(&self.settings.admission);
+        links.service.metrics.set_sessions_max(sessions_max);
         links.news.publish(Arc::clone(&self.settings));
         wait_until_taken_up(links, generation);
         // The old names are looked up until here.

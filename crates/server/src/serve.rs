@@ -25,7 +25,7 @@ use crate::bind::{self, PassiveSockets};
 use crate::descriptors;
 use crate::logging::LogLevelSetter;
 use crate::logins::LoginGate;
-use crate::metrics::MetricsListener;
+use crate::metrics::{Bounds, Metrics, MetricsListener};
 use crate::passive::Holder;
 use crate::privileges;
 use crate::readiness::Readiness;
@@ -50,13 +50,15 @@ pub(crate) fn serve(sources: Sources, config: &Config, log_level: LogLevelSetter
     let sockets = Sockets::bind(config, cores.len())?;
     let addresses = sockets.addresses();
     let ports = sockets.passive.ports.clone();
-    let metrics = bind_metrics(config)?;
+    let listener = bind_metrics(config)?;
     if let Some(user) = &config.user {
         privileges::become_user(user)?;
     }
     let readiness = Arc::new(Readiness::default());
-    if let Some(metrics) = metrics {
-        metrics.serve(Arc::clone(&readiness))?;
+    let metrics: &'static Metrics =
+        Box::leak(Box::new(Metrics::new(cores.len(), backend, Arc::clone(&readiness))));
+    if let Some(listener) = listener {
+        listener.serve(metrics)?;
     }
     // As the user that serves them, so that what it may not read is found out now.
     let lease_lifetime = config.deadlines.data_s.duration().max(Limits::default().lease_lifetime);
@@ -71,9 +73,11 @@ pub(crate) fn serve(sources: Sources, config: &Config, log_level: LogLevelSetter
         admission: Admission::new(&config.limits, descriptors_max, descriptors_open),
         sessions_started: AtomicU64::new(0),
         source_port_refusal_told: AtomicBool::new(false),
+        metrics,
     }));
     let shutdown = ShutdownSource::new();
     let settings = Arc::clone(reloader.settings());
+    metrics.set_sessions_max(service.admission.sessions_max(&settings.admission));
     let news = Publisher::new(Arc::clone(&settings));
     let (takes_up, taken_up) = mpsc::channel();
     let parts = StartParts {
@@ -222,6 +226,12 @@ fn start_workers(
     let (mailboxes, inboxes): (Vec<_>, Vec<_>) = cores.iter().map(|_| mailbox(HANDOVERS_MAX)).unzip();
     let mut control: Vec<_> = sockets.control.into_iter().map(Vec::into_iter).collect();
     let mut passive = sockets.passive.listeners;
+    if let Some(shard) = shards.first() {
+        start
+            .service
+            .metrics
+            .set_bounds(Bounds { passive: shard.observer(), passive_ports: sockets.passive.ports.len() });
+    }
     let (says, accepting) = mpsc::channel();
     let pulses: Vec<_> = cores.iter().map(|_| Arc::new(Pulse::default())).collect();
     let mut workers = Vec::with_capacity(cores.len());

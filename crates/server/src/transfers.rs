@@ -19,6 +19,8 @@ use transfer::{ChunksError, Direction, Progress, TransferError, TransferOptions}
 
 use crate::data::DataConnector;
 use crate::files::{list_options, upload_mode};
+use crate::metrics::{self, WorkerCounters};
+use crate::record::Record;
 use crate::replies;
 
 /// How much of a listing is made at a time, in bytes.
@@ -51,7 +53,7 @@ pub(crate) enum Step {
 /// A step that is under way. Dropped, it is taken back: descriptors are closed, and an upload leaves nothing behind.
 pub(crate) struct Running {
     future: Pin<Box<dyn Future<Output = Step>>>,
-    progress: Rc<Progress>,
+    record: Rc<Record>,
     can_be_aborted: bool,
 }
 
@@ -60,7 +62,7 @@ pub(crate) struct OpenTransfer {
     content: Content,
     setup: DataSetup,
     transfer: Transfer,
-    progress: Rc<Progress>,
+    record: Rc<Record>,
     session: SessionLabel,
 }
 
@@ -81,7 +83,7 @@ struct FirstOfListing {
 pub(crate) struct ReceivedUpload {
     upload: UnpublishedUpload,
     transfer: Transfer,
-    progress: Rc<Progress>,
+    record: Rc<Record>,
     session: SessionLabel,
 }
 
@@ -90,32 +92,38 @@ struct UnpublishedUpload(Option<Upload>);
 
 impl Running {
     /// Opens the file of a transfer: at once where the kernel has it cached, else on another thread.
-    pub(crate) fn open(root: &Arc<Root>, transfer: Transfer, session: SessionLabel) -> Step {
-        let progress = Rc::new(Progress::new());
+    pub(crate) fn open(
+        root: &Arc<Root>,
+        transfer: Transfer,
+        session: SessionLabel,
+        counters: &'static WorkerCounters,
+    ) -> Step {
+        let record = Rc::new(Record::new(&transfer, counters));
         if let TransferKind::Download { path, restart } = &transfer.what {
             match root.open_download_cached(path.as_bytes(), *restart) {
-                Ok(download) => return opened(Content::Download(download), transfer, progress, session),
-                Err(StorageError::WouldBlock) => {}
-                Err(error) => return refused(&transfer, error, session),
+                Ok(download) => return opened(Content::Download(download), transfer, record, session),
+                Err(StorageError::WouldBlock) => counters.on_cold_open(),
+                Err(error) => return refused(&transfer, error, &record, session),
             }
         }
         let root = Arc::clone(root);
-        let step_progress = Rc::clone(&progress);
+        let step_record = Rc::clone(&record);
         let future = Box::pin(async move {
             let opening = blocking(move || {
                 let content = open_content(&root, &transfer);
                 (transfer, content)
             });
             match opening.await {
-                Ok((transfer, Ok(content))) => opened(content, transfer, step_progress, session),
-                Ok((transfer, Err(error))) => refused(&transfer, error, session),
+                Ok((transfer, Ok(content))) => opened(content, transfer, step_record, session),
+                Ok((transfer, Err(error))) => refused(&transfer, error, &step_record, session),
                 Err(error) => {
+                    step_record.ends(metrics::TransferEnd::Failed);
                     tracing::error!(session = session.id, %error, "a file could not be opened");
                     Step::Ended(TransferEnd::Refused(replies::INTERNAL))
                 }
             }
         });
-        Step::Wait(Self { future, progress, can_be_aborted: true })
+        Step::Wait(Self { future, record, can_be_aborted: true })
     }
 
     pub(crate) fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
@@ -124,7 +132,7 @@ impl Running {
 
     /// Bytes moved so far.
     pub(crate) fn bytes_moved(&self) -> u64 {
-        self.progress.bytes()
+        self.record.progress().bytes()
     }
 
     /// Whether it can be taken back. Publishing cannot: it is a matter of one system call, and what it made stays.
@@ -148,40 +156,41 @@ impl OpenTransfer {
 
     /// Waits for the data connection, and moves the bytes.
     pub(crate) fn begin(self: Box<Self>, connector: DataConnector, options: TransferOptions) -> Running {
-        let progress = Rc::clone(&self.progress);
-        Running { future: Box::pin(self.run(connector, options)), progress, can_be_aborted: true }
+        let record = Rc::clone(&self.record);
+        Running { future: Box::pin(self.run(connector, options)), record, can_be_aborted: true }
     }
 
     async fn run(self: Box<Self>, connector: DataConnector, options: TransferOptions) -> Step {
         let began = Instant::now();
-        let stream = match connector.connect().await {
+        let stream = match connector.connect(self.record.counters()).await {
             Ok(stream) => stream,
             Err(reply) => {
+                self.record.ends(metrics::TransferEnd::Failed);
                 tracing::info!(session = self.session.id, peer = %self.session.peer, code = reply.code().number(), "no data connection");
                 return Step::Ended(TransferEnd::Failed(reply));
             }
         };
         let options =
             TransferOptions { transfer_type: transfer_type(self.transfer.transfer_type), ..options };
-        let Self { content, setup: _, transfer, progress, session } = *self;
+        let Self { content, setup: _, transfer, record, session } = *self;
         let moved = match content {
-            Content::Upload(upload) => match receive(&stream, upload, options, &progress).await {
+            Content::Upload(upload) => match receive(&stream, upload, options, record.progress()).await {
                 Ok(upload) => {
                     stream.close().await;
-                    log_end(session, &transfer, &progress, began, "received");
-                    return Step::Received(Box::new(ReceivedUpload { upload, transfer, progress, session }));
+                    log_end(session, &transfer, &record, began, "received");
+                    return Step::Received(Box::new(ReceivedUpload { upload, transfer, record, session }));
                 }
-                Err(error) => Err(replies::transfer(&error)),
+                Err(error) => Err(record.failed(&error)),
             },
             Content::Download(download) => {
                 let range = download.offset..download.size;
-                transfer::download(&download.file, range, &stream, options, &progress)
+                transfer::download(&download.file, range, &stream, options, record.progress())
                     .await
-                    .map_err(|error| replies::transfer(&error))
+                    .map_err(|error| record.failed(&error))
             }
-            Content::Listing(listing) => send_listing(listing, &stream, options, &progress).await,
+            Content::Listing(listing) => send_listing(listing, &stream, options, &record).await,
         };
-        finish(moved, stream, session, &transfer, &progress, began).await
+        finish(moved, stream, session, &transfer, &record, began).await
     }
 }
 
@@ -189,18 +198,19 @@ impl ReceivedUpload {
     /// Waits for signs that the client is gone. The kernel of a client that is killed closes its connections in the
     /// same moment, and the data connection, which is the younger one, first.
     pub(crate) fn settle(self: Box<Self>) -> Running {
-        let progress = Rc::clone(&self.progress);
+        let record = Rc::clone(&self.record);
         let settled_at = Instant::now() + DEATH_NOTICE;
         let future = Box::pin(async move {
             sleep_until(settled_at).await;
             Step::Settled(self)
         });
-        Running { future, progress, can_be_aborted: true }
+        Running { future, record, can_be_aborted: true }
     }
 
     /// Gives the upload its name, once as much of it is on the disk as `sync` asks.
     pub(crate) fn publish(self: Box<Self>, sync: SyncPolicy) -> Running {
-        let Self { upload, transfer, progress, session } = *self;
+        let Self { upload, transfer, record, session } = *self;
+        let step_record = Rc::clone(&record);
         let future = Box::pin(async move {
             let end = match blocking(move || upload.publish(sync)).await {
                 Ok(Ok(())) => TransferEnd::Complete,
@@ -210,12 +220,16 @@ impl ReceivedUpload {
                     TransferEnd::Failed(replies::INTERNAL)
                 }
             };
+            step_record.ends(match end {
+                TransferEnd::Complete => metrics::TransferEnd::Complete,
+                _ => metrics::TransferEnd::Failed,
+            });
             if let (TransferEnd::Failed(reply), TransferKind::Upload { path, .. }) = (&end, &transfer.what) {
                 tracing::warn!(session = session.id, %path, code = reply.code().number(), "upload not published");
             }
             Step::Ended(end)
         });
-        Running { future, progress, can_be_aborted: false }
+        Running { future, record, can_be_aborted: false }
     }
 }
 
@@ -238,8 +252,9 @@ impl Drop for UnpublishedUpload {
     }
 }
 
-fn opened(content: Content, transfer: Transfer, progress: Rc<Progress>, session: SessionLabel) -> Step {
+fn opened(content: Content, transfer: Transfer, record: Rc<Record>, session: SessionLabel) -> Step {
     let Some(setup) = transfer.setup else {
+        record.ends(metrics::TransferEnd::Refused);
         return Step::Ended(TransferEnd::NotSetUp);
     };
     let description = match (&content, &transfer.what) {
@@ -251,10 +266,11 @@ fn opened(content: Content, transfer: Transfer, progress: Rc<Progress>, session:
         (Content::Upload(_), _) => Opened::Upload,
         (Content::Listing(_), _) => Opened::Listing,
     };
-    Step::Opened(Box::new(OpenTransfer { content, setup, transfer, progress, session }), description)
+    Step::Opened(Box::new(OpenTransfer { content, setup, transfer, record, session }), description)
 }
 
-fn refused(transfer: &Transfer, error: StorageError, session: SessionLabel) -> Step {
+fn refused(transfer: &Transfer, error: StorageError, record: &Record, session: SessionLabel) -> Step {
+    record.ends(metrics::TransferEnd::Refused);
     tracing::debug!(session = session.id, what = ?transfer.what, %error, "transfer refused");
     let is_machine_listing = matches!(
         &transfer.what,
@@ -306,7 +322,7 @@ async fn send_listing(
     first: FirstOfListing,
     stream: &Stream,
     options: TransferOptions,
-    progress: &Progress,
+    record: &Record,
 ) -> Result<u64, Reply> {
     let mut first_chunk = Some(first.chunk);
     let mut rest = first.more.then_some(first.listing);
@@ -324,9 +340,9 @@ async fn send_listing(
         rest = listing;
         Ok(Some(chunk))
     };
-    transfer::send_chunks(stream, next_chunk, options, progress).await.map_err(|error| match error {
+    transfer::send_chunks(stream, next_chunk, options, record.progress()).await.map_err(|error| match error {
         ChunksError::Producer(reply) => reply,
-        ChunksError::Transfer(error) => replies::transfer(&error),
+        ChunksError::Transfer(error) => record.failed(&error),
     })
 }
 
@@ -336,16 +352,18 @@ async fn finish(
     stream: Stream,
     session: SessionLabel,
     transfer: &Transfer,
-    progress: &Progress,
+    record: &Record,
     began: Instant,
 ) -> Step {
     let end = match moved {
         Ok(_) => {
-            log_end(session, transfer, progress, began, "sent");
+            record.ends(metrics::TransferEnd::Complete);
+            log_end(session, transfer, record, began, "sent");
             TransferEnd::Complete
         }
         Err(reply) => {
-            tracing::info!(session = session.id, peer = %session.peer, what = what(transfer), bytes = progress.bytes(), code = reply.code().number(), "transfer failed");
+            record.ends(metrics::TransferEnd::Failed);
+            tracing::info!(session = session.id, peer = %session.peer, what = record.direction().name(), bytes = record.progress().bytes(), code = reply.code().number(), "transfer failed");
             TransferEnd::Failed(reply)
         }
     };
@@ -356,26 +374,18 @@ async fn finish(
 fn log_end(
     session: SessionLabel,
     transfer: &Transfer,
-    progress: &Progress,
+    record: &Record,
     began: Instant,
     outcome: &'static str,
 ) {
     let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     match &transfer.what {
         TransferKind::Download { path, .. } | TransferKind::Upload { path, .. } => {
-            tracing::info!(session = session.id, peer = %session.peer, %path, bytes = progress.bytes(), milliseconds, "{outcome}");
+            tracing::info!(session = session.id, peer = %session.peer, %path, bytes = record.progress().bytes(), milliseconds, "{outcome}");
         }
         TransferKind::Listing(request) => {
-            tracing::debug!(session = session.id, path = %request.path, bytes = progress.bytes(), milliseconds, "listed");
+            tracing::debug!(session = session.id, path = %request.path, bytes = record.progress().bytes(), milliseconds, "listed");
         }
-    }
-}
-
-fn what(transfer: &Transfer) -> &'static str {
-    match transfer.what {
-        TransferKind::Download { .. } => "download",
-        TransferKind::Upload { .. } => "upload",
-        TransferKind::Listing(_) => "listing",
     }
 }
 

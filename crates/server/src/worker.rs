@@ -21,6 +21,7 @@ use crate::control::{Client, ControlConnection};
 use crate::descriptors::SpareDescriptor;
 use crate::farewell::Farewell;
 use crate::logins::LoginGate;
+use crate::metrics::{Metrics, Refusal, WorkerCounters};
 use crate::passive::{HandedOver, Holder, PassivePorts};
 use crate::proxy_protocol::{Origin, read_origin};
 use crate::replies;
@@ -36,6 +37,7 @@ pub(crate) struct Service {
     pub(crate) sessions_started: AtomicU64,
     /// It was said in the log that the port below the control port cannot be had.
     pub(crate) source_port_refusal_told: AtomicBool,
+    pub(crate) metrics: &'static Metrics,
 }
 
 /// What a worker is started with; it moves to the worker's thread.
@@ -64,6 +66,7 @@ pub(crate) struct WorkerParts {
 pub(crate) struct Worker {
     pub(crate) service: &'static Service,
     pub(crate) settings: Rc<CurrentSettings>,
+    pub(crate) counters: &'static WorkerCounters,
     pub(crate) passive: Rc<PassivePorts>,
     pub(crate) farewell: Rc<Farewell>,
     spare: RefCell<SpareDescriptor>,
@@ -75,6 +78,7 @@ pub(crate) async fn run(parts: WorkerParts) -> io::Result<()> {
         parts;
     let WorkerParts { settings, news, taken_up, pulse, pulse_every, .. } = parts;
     let number = shard.worker();
+    service.metrics.watch_this_worker(number);
     let settings = Rc::new(CurrentSettings::new(settings));
     let passive_ports = PassivePorts::new(shard, Rc::clone(&settings), mailboxes);
     for listener in passive {
@@ -90,6 +94,7 @@ pub(crate) async fn run(parts: WorkerParts) -> io::Result<()> {
     let worker = Rc::new(Worker {
         service,
         settings,
+        counters: service.metrics.counters(number),
         passive: passive_ports,
         farewell: Rc::default(),
         spare: RefCell::new(SpareDescriptor::open()?),
@@ -149,15 +154,16 @@ impl Worker {
     }
 
     fn on_connection(self: &Rc<Self>, connection: Accepted, listener: usize) {
+        let id = self.service.sessions_started.fetch_add(1, Ordering::Relaxed) + 1;
         let settings = self.settings.get();
         let place = match self.service.admission.admit(&settings.admission) {
             Ok(place) => place,
             Err(full) => {
-                tracing::warn!(peer = %connection.peer(), ?full, "refused: too many sessions");
+                self.counters.on_refused(full.into());
+                tracing::warn!(session = id, peer = %connection.peer(), ?full, "refused: too many sessions");
                 return turn_away(connection, &replies::full(full));
             }
         };
-        let id = self.service.sessions_started.fetch_add(1, Ordering::Relaxed) + 1;
         match connection.into_stream() {
             Ok(stream) if settings.listeners[listener].proxies.is_some() => {
                 let behind_proxy = Rc::clone(self).serve_behind_proxy(id, stream, listener, settings, place);
@@ -212,6 +218,7 @@ impl Worker {
         let client_place = match admission.admit_client(client.peer.ip(), &settings.admission) {
             Ok(client_place) => client_place,
             Err(full) => {
+                self.counters.on_refused(full.into());
                 tracing::warn!(session = id, peer = %client.peer, ?full, "refused: too many sessions");
                 return tell_and_close(&stream, &replies::full(full));
             }
@@ -237,6 +244,7 @@ impl Worker {
         tracing::warn!(%error, "a connection could not be accepted");
         self.spare.borrow_mut().lend(|| {
             if let Ok((connection, _)) = listener.try_accept() {
+                self.counters.on_refused(Refusal::Descriptors);
                 turn_away(connection, &replies::OUT_OF_DESCRIPTORS);
             }
         });

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -21,7 +21,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-use crate::readiness::{Phase, Readiness};
+use super::Metrics;
+use super::page::{self, Form};
+use crate::readiness::Phase;
 
 /// How many connections are served at once; further ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 32;
@@ -30,7 +32,7 @@ const CONNECTIONS_MAX: usize = 32;
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How long the head of a request may take.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
+const HEAD_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// How large the head of a request may be: the least that hyper takes.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
@@ -55,7 +57,7 @@ impl MetricsListener {
     }
 
     /// Answers for as long as the process lives.
-    pub(crate) fn serve(self, readiness: Arc<Readiness>) -> anyhow::Result<()> {
+    pub(crate) fn serve(self, metrics: &'static Metrics) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -70,23 +72,22 @@ impl MetricsListener {
         };
         thread::Builder::new()
             .name(String::from("metrics"))
-            .spawn(move || runtime.block_on(accept(listener, readiness)))
+            .spawn(move || runtime.block_on(accept(listener, metrics)))
             .context("cannot start a thread")?;
         Ok(())
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, readiness: Arc<Readiness>) {
+async fn accept(listener: tokio::net::TcpListener, metrics: &'static Metrics) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let readiness = Arc::clone(&readiness);
                 tokio::spawn(async move {
                     // Over time or not, the connection closes with the future that owns it.
-                    let _ = tokio::time::timeout(CONNECTION_TIME_MAX, serve(stream, &readiness)).await;
+                    let _ = tokio::time::timeout(CONNECTION_TIME_MAX, serve(stream, metrics)).await;
                     drop(place);
                 });
             }
@@ -98,9 +99,9 @@ async fn accept(listener: tokio::net::TcpListener, readiness: Arc<Readiness>) {
     }
 }
 
-async fn serve(stream: TcpStream, readiness: &Readiness) {
+async fn serve(stream: TcpStream, metrics: &'static Metrics) {
     let answer =
-        service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(answer(&request, readiness)));
+        service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(answer(&request, metrics)));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
@@ -113,15 +114,22 @@ async fn serve(stream: TcpStream, readiness: &Readiness) {
     }
 }
 
-fn answer(request: &Request<Incoming>, readiness: &Readiness) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, metrics: &'static Metrics) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
     match request.uri().path() {
+        "/metrics" => {
+            let form = form(request);
+            page::write(metrics, form).map_or_else(
+                |_| text(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be written\n"),
+                |page| with_type(StatusCode::OK, page, form.content_type()),
+            )
+        }
         "/health/live" => text(StatusCode::OK, "live\n"),
-        "/health/ready" => match readiness.phase() {
+        "/health/ready" => match metrics.readiness.phase() {
             Phase::Ready => text(StatusCode::OK, "ready\n"),
             Phase::Starting => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
             Phase::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
@@ -130,9 +138,26 @@ fn answer(request: &Request<Incoming>, readiness: &Readiness) -> Response<Full<B
     }
 }
 
-fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(text.into()));
+/// The form that the client prefers. Prometheus names OpenMetrics where it wants it; whoever says nothing gets what everybody
+/// reads.
+fn form(request: &Request<Incoming>) -> Form {
+    let accepts = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|value| value.contains("application/openmetrics-text"))
+    };
+    if request.headers().get_all(ACCEPT).iter().any(accepts) { Form::OpenMetrics } else { Form::Plain }
+}
+
+fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    with_type(status, text, TEXT)
+}
+
+fn with_type(
+    status: StatusCode,
+    body: impl Into<Bytes>,
+    content_type: &'static str,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod address;
 pub(crate) mod http;
+pub(crate) mod page;
 pub(crate) mod program;
 pub(crate) mod server;
 pub(crate) mod site;
