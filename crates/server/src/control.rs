@@ -14,9 +14,8 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use accounts::AccountSession;
-use protocol::command::VerbNumber;
 use protocol::line::{Frame, LINE_BYTES_MAX, LineSplitter};
-use protocol::reply::{Code, Reply};
+use protocol::reply::Reply;
 use protocol::session::{
     Action, DataSetup, Deadline, FileAnswer, FileRequest, LoginVerdict, PassiveKind, Secret, Session,
     Transfer, TransferEnd,
@@ -26,9 +25,11 @@ use storage::Root;
 use transfer::{Direction, TransferOptions};
 
 use crate::admission::{ClientPlace, SessionPlace};
+use crate::answers::Answers;
 use crate::data::{DataConnector, SourcePort};
 use crate::farewell::FarewellListener;
 use crate::files::{self, FileJob};
+use crate::logging::loggable;
 use crate::logins::{self, Admitted, Login, LoginJob, LoginOutcome};
 use crate::metrics::{Passed, SessionEnd};
 use crate::passive::PassiveLease;
@@ -36,7 +37,7 @@ use crate::rates::{self, Rates};
 use crate::replies;
 use crate::settings::only_address;
 use crate::transfers::{Running, SessionLabel, Step};
-use crate::worker::Worker;
+use crate::worker::{Client, Worker};
 
 /// How much of a client's input is read at a time.
 const RECEIVE_BYTES: usize = 16 * 1024;
@@ -81,10 +82,7 @@ pub(crate) struct ControlConnection {
     input_ended: bool,
     /// The server stops; the session ends with what it is doing.
     leaving: bool,
-    /// When the last command came, or the transfer ended that it had to wait for.
-    asked_at: Instant,
-    /// The command that runs a transfer: its first reply is said, the last one is not.
-    transferring: Option<VerbNumber>,
+    answers: Answers,
 }
 
 /// What happened.
@@ -101,24 +99,6 @@ enum Event {
     Expired,
     /// The server stops.
     Farewell,
-}
-
-/// Why a session is over.
-#[derive(Debug, Clone, Copy)]
-enum Ending {
-    /// The session said so.
-    Said,
-    /// The client is gone, or does not take its replies.
-    Lost,
-}
-
-/// Whom a control connection is from.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Client {
-    /// Its address.
-    pub(crate) peer: SocketAddr,
-    /// The address that it reached, if somebody told: otherwise it is the connection's own.
-    pub(crate) reached: Option<SocketAddr>,
 }
 
 impl ControlConnection {
@@ -156,8 +136,7 @@ impl ControlConnection {
             farewell: worker.farewell.listen(),
             input_ended: false,
             leaving: false,
-            asked_at: Instant::now(),
-            transferring: None,
+            answers: Answers::new(worker.counters),
             stream,
             worker,
         }
@@ -169,10 +148,7 @@ impl ControlConnection {
         let counters = self.worker.counters;
         counters.sessions_started.add(1);
         let ending = self.serve().await;
-        counters.on_session_ended(match ending {
-            Ending::Said => SessionEnd::Closed,
-            Ending::Lost => SessionEnd::Lost,
-        });
+        counters.on_session_ended(ending);
         tracing::debug!(session = self.id, ?ending, "ended");
         // What still runs is taken back before the control connection closes.
         self.transfer = None;
@@ -180,13 +156,13 @@ impl ControlConnection {
         self.lease = None;
     }
 
-    async fn serve(&mut self) -> Ending {
+    async fn serve(&mut self) -> SessionEnd {
         loop {
             if let Err(ending) = self.do_what_is_asked().await {
                 return ending;
             }
             if self.is_through() {
-                return Ending::Lost;
+                return SessionEnd::Lost;
             }
             if self.leaving && self.is_at_rest() {
                 self.leaving = false;
@@ -199,7 +175,7 @@ impl ControlConnection {
                     Ok(())
                 }
                 Event::InputEnded => self.on_input_ended(),
-                Event::Failed => Err(Ending::Lost),
+                Event::Failed => Err(SessionEnd::Lost),
                 Event::Transfer(step) => {
                     self.on_transfer_step(step);
                     Ok(())
@@ -291,9 +267,9 @@ impl ControlConnection {
 
     /// The client says no more. What it said before is answered, but for what may take long: a transfer that it does not
     /// wait for with a QUIT is given up, and so is a checksum, for this is how a client that was killed looks.
-    fn on_input_ended(&mut self) -> Result<(), Ending> {
+    fn on_input_ended(&mut self) -> Result<(), SessionEnd> {
         if self.transfer.is_some() && !self.session.said_goodbye() {
-            return Err(Ending::Lost);
+            return Err(SessionEnd::Lost);
         }
         if let Some(job) = &self.file_job {
             job.cancel();
@@ -324,10 +300,11 @@ impl ControlConnection {
             let frame = self.splitter.next(&mut rest);
             if frame.is_some() {
                 // One look at the clock for all that came together.
-                self.asked_at = *now.get_or_insert_with(Instant::now);
+                let now = *now.get_or_insert_with(Instant::now);
+                self.answers.asked(now);
                 // A command is a sign of life; bytes that make none are not, and neither is anything before the login.
                 if self.session.is_logged_in() {
-                    self.idle.touch(self.asked_at);
+                    self.idle.touch(now);
                 }
             }
             match frame {
@@ -352,25 +329,22 @@ impl ControlConnection {
     }
 
     fn on_expired(&mut self) {
-        let (deadline, passed) = if self.session.is_logged_in() {
-            (Deadline::Idle, Passed::Idle)
-        } else {
-            (Deadline::Login, Passed::Login)
-        };
+        let is_idle = self.session.is_logged_in();
+        let (deadline, passed) =
+            if is_idle { (Deadline::Idle, Passed::Idle) } else { (Deadline::Login, Passed::Login) };
         self.worker.counters.on_deadline(passed);
         self.session.handle_deadline(deadline);
     }
 
     /// Does what the session asks for, until it asks for nothing more, and sends its replies.
-    async fn do_what_is_asked(&mut self) -> Result<(), Ending> {
+    async fn do_what_is_asked(&mut self) -> Result<(), SessionEnd> {
         let mut replies = REPLIES.take();
         replies.clear();
         let mut ending = None;
-        let mut first_replies = 0;
         while let Some(action) = self.session.poll_action() {
             match action {
                 Action::Reply { reply, to } => {
-                    first_replies += u64::from(self.count_reply(reply.code(), to));
+                    self.answers.replied(reply.code(), to);
                     tracing::debug!(session = self.id, code = reply.code().number(), "reply");
                     reply.encode(&mut replies);
                 }
@@ -388,27 +362,14 @@ impl ControlConnection {
                     self.idle.set_duration(settings.deadlines.login);
                     self.idle.touch(Instant::now());
                 }
-                Action::Close => ending = Some(Ending::Said),
+                Action::Close => ending = Some(SessionEnd::Closed),
             }
         }
         let sent = self.send(&replies).await;
-        if first_replies > 0 {
-            self.worker.counters.reply_latency.record(self.asked_at.elapsed(), first_replies);
-        }
+        self.answers.sent();
         REPLIES.set(replies);
-        sent.map_err(|_| Ending::Lost)?;
+        sent.map_err(|_| SessionEnd::Lost)?;
         ending.map_or(Ok(()), Err)
-    }
-
-    /// Counts a reply; whether it is the first to its command.
-    fn count_reply(&mut self, code: Code, to: Option<VerbNumber>) -> bool {
-        let Some(verb) = to else { return false };
-        if code.class() == 1 {
-            self.transferring = Some(verb);
-            return true;
-        }
-        self.worker.counters.on_command(verb, code);
-        self.transferring.take_if(|transferring| *transferring == verb).is_none()
     }
 
     /// Sends replies; a client that takes none for too long is lost.
@@ -539,10 +500,7 @@ impl ControlConnection {
         // Bytes moved are a sign of life of the session.
         let now = Instant::now();
         self.idle.touch(now);
-        if self.transferring.is_some() {
-            // What waits behind the transfer has its turn now.
-            self.asked_at = now;
-        }
+        self.answers.transfer_went_on(now);
         self.transfer = None;
         self.take_step(step);
     }
@@ -638,10 +596,4 @@ impl ControlConnection {
         }
         self.file_job = Some(FileJob::begin(Arc::clone(&self.root), request));
     }
-}
-
-/// A line or name of a client's as a log shows it: escaped, and without the password.
-fn loggable(bytes: &[u8]) -> impl std::fmt::Display + '_ {
-    let is_password = bytes.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"PASS"));
-    if is_password { b"PASS ...".escape_ascii() } else { bytes.escape_ascii() }
 }

@@ -6,6 +6,7 @@
 //! Lines are gathered in memory and written by a thread of their own, many at a time: a core must not wait for whoever
 //! reads standard error, and to wake a thread for each line cost more than a small transfer.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -81,6 +82,30 @@ fn level(level: LogLevel) -> LevelFilter {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     }
+}
+
+/// A line or name of a client's as the log shows it: escaped, and without any password.
+///
+/// Whatever may be a PASS command is cut off behind that word, also one that is none for the blanks or for the remains of telnet
+/// before it, or that stands in the middle of a line.
+pub(crate) fn loggable(bytes: &[u8]) -> impl fmt::Display + '_ {
+    let shown = end_of_what_may_be_shown(bytes);
+    let hidden = if shown < bytes.len() { " ..." } else { "" };
+    // A value that writes when it is asked to: most lines are never written.
+    fmt::from_fn(move |out| write!(out, "{}{hidden}", bytes[..shown].escape_ascii()))
+}
+
+fn end_of_what_may_be_shown(bytes: &[u8]) -> usize {
+    const VERB: &[u8] = b"PASS";
+    let begins_a_word = |at: usize| at == 0 || !bytes[at - 1].is_ascii_alphanumeric();
+    let found = bytes.windows(VERB.len()).enumerate().find(|(at, window)| {
+        let after = bytes.get(at + VERB.len());
+        let ends_a_word = after.is_none_or(|byte| !byte.is_ascii_alphanumeric());
+        // At the beginning of a line a blank may have been forgotten.
+        let is_first = bytes[..*at].iter().all(|byte| !byte.is_ascii_alphanumeric());
+        window.eq_ignore_ascii_case(VERB) && begins_a_word(*at) && (is_first || ends_a_word)
+    });
+    found.map_or(bytes.len(), |(at, _)| at + VERB.len())
 }
 
 /// Ends the log's thread once everything is written.
@@ -188,6 +213,20 @@ impl Write for &LineWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_line_shows_a_password_or_a_control_character() {
+        let shown = |line: &[u8]| loggable(line).to_string();
+        assert_eq!(shown(b"PASS secret"), "PASS ...");
+        assert_eq!(shown(b"pass"), "pass");
+        assert_eq!(shown(b"passsecret"), "pass ...");
+        assert_eq!(shown(b"  PASS secret"), "  PASS ...");
+        assert_eq!(shown(b"\xff\xf4PASS secret"), "\\xff\\xf4PASS ...");
+        assert_eq!(shown(b"USER a\rPASS secret"), "USER a\\rPASS ...");
+        assert_eq!(shown(b"RETR compass.txt"), "RETR compass.txt");
+        assert_eq!(shown(b"RETR passage"), "RETR passage");
+        assert_eq!(shown(b"CWD a\x1b[31m\n\x07\xc2\x9b"), "CWD a\\x1b[31m\\n\\x07\\xc2\\x9b");
+    }
 
     #[test]
     fn every_line_is_written_in_order() {

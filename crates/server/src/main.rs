@@ -7,6 +7,7 @@
 
 mod admission;
 mod advertise;
+mod answers;
 mod bind;
 mod control;
 mod data;

@@ -17,7 +17,7 @@ use runtime::{
 };
 
 use crate::admission::{Admission, SessionPlace};
-use crate::control::{Client, ControlConnection};
+use crate::control::ControlConnection;
 use crate::descriptors::SpareDescriptor;
 use crate::farewell::Farewell;
 use crate::logins::LoginGate;
@@ -70,6 +70,15 @@ pub(crate) struct Worker {
     pub(crate) passive: Rc<PassivePorts>,
     pub(crate) farewell: Rc<Farewell>,
     spare: RefCell<SpareDescriptor>,
+}
+
+/// Whom a control connection is from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client {
+    /// Its address.
+    pub(crate) peer: SocketAddr,
+    /// The address that it reached, if somebody told: otherwise it is the connection's own.
+    pub(crate) reached: Option<SocketAddr>,
 }
 
 /// Runs a worker until the server shuts down and its sessions are gone.
