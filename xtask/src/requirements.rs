@@ -35,14 +35,15 @@ pub(crate) const CPP_COMPILER: Requirement = debian("c++", "g++");
 /// The load tester's page is looked at in a browser.
 pub(crate) const CHROMIUM: Requirement = debian("chromium", "chromium");
 
-/// The FTP clients that the integration tests run.
-pub(crate) const CLIENTS: [Requirement; 10] = [
+/// What the integration tests run: other people's FTP clients, and a Prometheus.
+pub(crate) const CLIENTS: [Requirement; 11] = [
     debian("aria2c", "aria2"),
     debian("busybox", "busybox"),
     debian("curl", "curl"),
     debian("inetutils-ftp", "inetutils-ftp"),
     debian("lftp", "lftp"),
     debian("ncftpget", "ncftp"),
+    debian("prometheus", "prometheus"),
     debian("python3", "python3"),
     debian("rclone", "rclone"),
     debian("tnftp", "tnftp"),
