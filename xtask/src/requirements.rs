@@ -35,8 +35,8 @@ pub(crate) const CPP_COMPILER: Requirement = debian("c++", "g++");
 /// The load tester's page is looked at in a browser.
 pub(crate) const CHROMIUM: Requirement = debian("chromium", "chromium");
 
-/// What the integration tests run: other people's FTP clients, and a Prometheus.
-pub(crate) const CLIENTS: [Requirement; 11] = [
+/// What the integration tests run: other people's FTP clients, a Prometheus, and what looks at the unit file.
+pub(crate) const CLIENTS: [Requirement; 12] = [
     debian("aria2c", "aria2"),
     debian("busybox", "busybox"),
     debian("curl", "curl"),
@@ -46,6 +46,7 @@ pub(crate) const CLIENTS: [Requirement; 11] = [
     debian("prometheus", "prometheus"),
     debian("python3", "python3"),
     debian("rclone", "rclone"),
+    debian("systemd-analyze", "systemd"),
     debian("tnftp", "tnftp"),
     debian("wget", "wget"),
 ];
