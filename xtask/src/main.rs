@@ -6,11 +6,13 @@ mod fuzz;
 mod interrupt;
 mod lab;
 mod outcome;
+mod package;
 mod requirements;
 mod shell;
 mod steps;
 mod test;
 mod tidy;
+mod waiting;
 
 use std::process::ExitCode;
 
@@ -35,6 +37,8 @@ enum Command {
     ///
     /// Needs root and a kernel with network namespaces. Ends with 2 where it cannot be done, and says why.
     Lab(lab::Options),
+    /// Make the Debian package, with the unit, the manual pages and the completions of shells.
+    Package(package::Options),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
             test::run(&options).map(|good| if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Lab(options) => lab::command(&options),
+        Command::Package(options) => package::command(&options).map(|()| ExitCode::SUCCESS),
     };
     ended.unwrap_or_else(|error| {
         eprintln!("xtask: {error:#}");

@@ -19,6 +19,15 @@ impl Outcome {
         Self { passed: passed.into(), failed: (!passed).into(), ..Self::default() }
     }
 
+    /// Says how a check ended, and counts it as one.
+    pub(crate) fn of_named_check(title: &str, ended: &anyhow::Result<()>) -> Self {
+        match ended {
+            Ok(()) => println!("ok      {title}"),
+            Err(error) => println!("FAILED  {title}\n        {error:#}"),
+        }
+        Self::of_check(ended.is_ok())
+    }
+
     /// Something that could not be done here, and why. It counts as nothing.
     pub(crate) fn not_done(why: impl Into<String>) -> Self {
         Self { note: Some(why.into()), ..Self::default() }

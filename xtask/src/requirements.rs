@@ -82,6 +82,20 @@ pub(crate) const CONTAINER: [Requirement; 7] = [
     debian("runc", "runc"),
 ];
 
+/// What the Debian package is made by.
+pub(crate) const PACKAGE: [Requirement; 3] =
+    [debian("dpkg-deb", "dpkg"), debian("gzip", "gzip"), debian("strip", "binutils")];
+
+/// What the test of the package runs, and what the package depends on.
+pub(crate) const PACKAGE_TEST: [Requirement; 6] = [
+    debian("adduser", "adduser"),
+    debian("curl", "curl"),
+    debian("ip", "iproute2"),
+    debian("lintian", "lintian"),
+    debian("nsenter", "util-linux"),
+    debian("setpriv", "util-linux"),
+];
+
 impl Requirement {
     fn is_met(self) -> bool {
         match self {

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use crate::outcome::Outcome;
 
@@ -60,6 +60,16 @@ pub(crate) fn count_tests(command: &mut Command) -> anyhow::Result<Outcome> {
 pub(crate) fn succeeds_quietly(command: &mut Command) -> bool {
     let silent = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     silent.status().is_ok_and(|status| status.success())
+}
+
+/// What a program prints, if it succeeds.
+pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if !output.status.success() {
+        bail!("{command:?}: {}\n{}\n{}", output.status, said(&output.stdout), said(&output.stderr));
+    }
+    Ok(said(&output.stdout))
 }
 
 /// Whether a program of this name is in the search path.

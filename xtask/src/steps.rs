@@ -10,6 +10,7 @@ use crate::container;
 use crate::fuzz;
 use crate::lab;
 use crate::outcome::Outcome;
+use crate::package;
 use crate::requirements::{
     CARGO_DENY, CARGO_FUZZ, CHROMIUM, CLIENTS, CLIPPY, CPP_COMPILER, GIT, LIBRARIES, RUSTFMT, Requirement,
 };
@@ -109,6 +110,13 @@ pub(crate) const STEPS: &[Step] = &[
         // It installs what it needs once it knows that it may run containers.
         requirements: &[],
         run: container::step,
+    },
+    Step {
+        name: "package",
+        title: "the Debian package, installed, used, removed and purged",
+        // It installs what it needs once it knows that it may install packages.
+        requirements: &[],
+        run: package::step,
     },
     Step {
         name: "loom",

@@ -4,16 +4,15 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 
-use crate::container::podman::{Container, Podman, output, succeeds};
+use crate::container::podman::{Container, Podman};
 use crate::container::resolver::{ADDRESS, NAME, Resolver};
-use crate::container::{PATIENCE, take};
 use crate::interrupt::Interrupt;
 use crate::outcome::Outcome;
+use crate::shell::output;
+use crate::waiting::{PATIENCE, until};
 
 /// The user of the image.
 const USER: u32 = 65532;
@@ -72,7 +71,7 @@ pub(super) fn check(
     let mut sum = Outcome::default();
     for (title, check) in CHECKS {
         interrupt.check()?;
-        sum += take(&format!("{}: {title}", case.title), &check(&site));
+        sum += Outcome::of_named_check(&format!("{}: {title}", case.title), &check(&site));
     }
     if sum.is_failure() {
         println!("the log of the container:\n{}", site.container.log()?);
@@ -167,8 +166,8 @@ fn logged(site: &Site<'_>) -> anyhow::Result<()> {
 fn curl(site: &Site<'_>) -> anyhow::Result<()> {
     for (way, stored) in [("--ftp-pasv", "by-epsv"), ("--disable-epsv", "by-pasv")] {
         let url = format!("ftp://127.0.0.1:2121/{stored}");
-        succeeds(&mut site.curl(&[way, "--upload-file", "large", &url]))?;
-        succeeds(&mut site.curl(&[way, "--output", stored, &url]))?;
+        output(&mut site.curl(&[way, "--upload-file", "large", &url]))?;
+        output(&mut site.curl(&[way, "--output", stored, &url]))?;
         same(&site.local.join("large"), &site.local.join(stored))?;
     }
     Ok(())
@@ -218,18 +217,6 @@ fn drained(site: &Site<'_>) -> anyhow::Result<()> {
     ensure!(ended.status.success(), "curl: {}", String::from_utf8_lossy(&ended.stderr));
     same(&site.local.join("large"), &fetched)?;
     ensure!(stopped == "exited 0", "the container {stopped}");
-    Ok(())
-}
-
-/// Waits for what has to happen.
-fn until(what: &str, mut happened: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while !happened()? {
-        if Instant::now() > deadline {
-            bail!("not within {} s: {what}", PATIENCE.as_secs());
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
     Ok(())
 }
 

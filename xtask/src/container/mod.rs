@@ -12,7 +12,6 @@ mod seccomp;
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use nix::unistd::geteuid;
 
@@ -23,9 +22,6 @@ use crate::shell;
 
 use checks::{Case, Volume};
 use podman::Podman;
-
-/// How long anything may take that has to happen. No good run comes near it.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the default profile of podman and buildah is.
 const DEFAULT_PROFILE: &str = "/usr/share/containers/seccomp.json";
@@ -45,7 +41,7 @@ pub(crate) fn step() -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::listen()?;
     let podman = Podman::open()?;
     let image = image::build(&podman)?;
-    sum += take("the image is small and says what it is", &image::check(&podman, &image));
+    sum += Outcome::of_named_check("the image is small and says what it is", &image::check(&podman, &image));
     let profiles = shell::root().join("deploy");
     let cases = [
         Case {
@@ -92,13 +88,4 @@ fn try_kernel() -> Result<(), String> {
         return Err(String::from("the kernel has no seccomp (CONFIG_SECCOMP_FILTER)"));
     }
     Ok(())
-}
-
-/// Tells how a check ended, and counts it.
-fn take(title: &str, ended: &anyhow::Result<()>) -> Outcome {
-    match ended {
-        Ok(()) => println!("ok      {title}"),
-        Err(error) => println!("FAILED  {title}\n        {error:#}"),
-    }
-    Outcome::of_check(ended.is_ok())
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::Context as _;
 
 use crate::shell;
 
@@ -50,7 +50,7 @@ impl Podman {
 
     /// Runs podman, and gives what it prints.
     pub(super) fn output(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        output(&mut self.command(arguments))
+        shell::output(&mut self.command(arguments))
     }
 
     fn remove(&self) -> anyhow::Result<()> {
@@ -152,21 +152,4 @@ impl Drop for Container<'_> {
             eprintln!("container: {error:#}");
         }
     }
-}
-
-/// What a program prints, if it succeeds.
-pub(super) fn output(command: &mut Command) -> anyhow::Result<String> {
-    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
-    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if !output.status.success() {
-        bail!("{command:?}: {}\n{}\n{}", output.status, said(&output.stdout), said(&output.stderr));
-    }
-    Ok(said(&output.stdout))
-}
-
-/// As [`output`], where nothing is printed.
-pub(super) fn succeeds(command: &mut Command) -> anyhow::Result<()> {
-    let said = output(command)?;
-    ensure!(said.is_empty(), "{command:?} says {said}");
-    Ok(())
 }

@@ -10,7 +10,6 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use serde_json::{Map, Value, json};
 
-use crate::container::take;
 use crate::outcome::Outcome;
 use crate::shell;
 
@@ -33,7 +32,7 @@ pub(super) fn check(default: &Path) -> anyhow::Result<Outcome> {
     ];
     let mut sum = Outcome::default();
     for (title, file, expected) in checks {
-        sum += take(title, &compare(file, &expected));
+        sum += Outcome::of_named_check(title, &compare(file, &expected));
     }
     Ok(sum)
 }
