@@ -314,6 +314,10 @@ section! {
 
         /// The least that is logged.
         level: LogLevel = LogLevel::Info,
+
+        /// A file that gets a line for each download and upload besides, in the form of wu-ftpd's `xferlog`. It is written
+        /// by the user that the server becomes, and begun anew when it was moved away.
+        [restart] xferlog: Option<PathBuf> = None,
     }
 }
 
@@ -323,7 +327,7 @@ section! {
     pub struct Metrics {
         /// Where to listen for them. Whoever can connect there can read them, so let it be loopback or an inner network.
         /// Left out, there are none.
-        address: Option<SocketAddr> = None,
+        [restart] address: Option<SocketAddr> = None,
     }
 }
 

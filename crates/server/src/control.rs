@@ -29,11 +29,12 @@ use crate::answers::Answers;
 use crate::data::{DataConnector, SourcePort};
 use crate::farewell::FarewellListener;
 use crate::files::{self, FileJob};
-use crate::logging::loggable;
+use crate::logging::{TransferNote, loggable};
 use crate::logins::{self, Admitted, Login, LoginJob, LoginOutcome};
 use crate::metrics::{Passed, SessionEnd};
 use crate::passive::PassiveLease;
 use crate::rates::{self, Rates};
+use crate::record::Record;
 use crate::replies;
 use crate::settings::only_address;
 use crate::transfers::{Running, SessionLabel, Step};
@@ -422,20 +423,12 @@ impl ControlConnection {
             LoginOutcome::TooManySessions => LoginVerdict::TooManySessions,
             LoginOutcome::Unavailable => LoginVerdict::Unavailable,
         };
-        self.log_login(verdict);
+        logins::log(self.id, self.peer.ip(), self.session.user_asked(), verdict, self.is_anonymous());
         self.session.handle_login(verdict);
     }
 
-    fn log_login(&self, verdict: LoginVerdict) {
-        let (session, peer) = (self.id, self.peer.ip());
-        let user = self.session.user_asked().map(|user| tracing::field::display(loggable(user)));
-        let is_anonymous = self.account.as_ref().is_some_and(AccountSession::is_anonymous);
-        match verdict {
-            // Every transfer names its peer; that somebody came in without an account says no more.
-            LoginVerdict::Accepted(_) if is_anonymous => tracing::debug!(session, %peer, user, "logged in"),
-            LoginVerdict::Accepted(_) => tracing::info!(session, %peer, user, "logged in"),
-            _ => tracing::warn!(session, %peer, user, ?verdict, "login refused"),
-        }
+    fn is_anonymous(&self) -> bool {
+        self.account.as_ref().is_some_and(AccountSession::is_anonymous)
     }
 
     fn lease_passive(&mut self, kind: PassiveKind) {
@@ -443,7 +436,7 @@ impl ControlConnection {
         let key = self.worker.settings.get().peers.lease_key(client, self.stream.peer().ip(), self.may_fxp());
         let leased = match self.lease.take() {
             Some(old) => old.replace(key),
-            None => self.worker.passive.lease(key),
+            None => self.worker.passive.lease(key, self.id),
         };
         let address = match leased {
             Ok(lease) => {
@@ -492,7 +485,12 @@ impl ControlConnection {
 
     fn begin_transfer(&mut self, transfer: Transfer) {
         let session = SessionLabel { id: self.id, peer: self.peer.ip() };
-        let step = Running::open(&self.root, transfer, session, self.worker.counters);
+        let note = self.worker.service.transfer_log.and_then(|log| {
+            let user = self.session.user().unwrap_or_default();
+            TransferNote::of(&transfer, session.peer, user, self.is_anonymous()).map(|note| (log, note))
+        });
+        let record = Record::new(&transfer, self.worker.counters, note);
+        let step = Running::open(&self.root, transfer, session, record);
         self.take_step(step);
     }
 
@@ -594,6 +592,6 @@ impl ControlConnection {
         if let Some(answer) = files::answer_cached(&self.root, &request) {
             return self.session.handle_file_answer(request, answer);
         }
-        self.file_job = Some(FileJob::begin(Arc::clone(&self.root), request));
+        self.file_job = Some(FileJob::begin(Arc::clone(&self.root), request, self.id));
     }
 }

@@ -28,9 +28,10 @@ pub(crate) struct FileJob {
 type Answered = (FileRequest, Result<FileAnswer, Reply>);
 
 impl FileJob {
-    pub(crate) fn begin(root: Arc<Root>, request: FileRequest) -> Self {
+    /// For the session that the log calls by this number.
+    pub(crate) fn begin(root: Arc<Root>, request: FileRequest, session: u64) -> Self {
         let cancel = Cancel::default();
-        Self { answer: Box::pin(answer(root, request, cancel.clone())), cancel }
+        Self { answer: Box::pin(answer(root, request, cancel.clone(), session)), cancel }
     }
 
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Answered> {
@@ -68,7 +69,7 @@ pub(crate) fn answer_cached(root: &Root, request: &FileRequest) -> Option<Result
 }
 
 /// The answer, found on another thread. Dropping the future takes the request back as far as it can be.
-async fn answer(root: Arc<Root>, request: FileRequest, cancel: Cancel) -> Answered {
+async fn answer(root: Arc<Root>, request: FileRequest, cancel: Cancel, session: u64) -> Answered {
     /// Stops a digest whose session is gone.
     struct CancelOnDrop(Cancel);
     impl Drop for CancelOnDrop {
@@ -83,7 +84,7 @@ async fn answer(root: Arc<Root>, request: FileRequest, cancel: Cancel) -> Answer
     };
     let guard = CancelOnDrop(cancel);
     let answer = job.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a file request could not be done");
+        tracing::error!(session, %error, "a file request could not be done");
         Err(replies::INTERNAL)
     });
     drop(guard);

@@ -19,11 +19,12 @@ use accounts::{
 use anyhow::Context as _;
 use config::{Config, Limits, Network};
 use protocol::rights::Rights;
-use protocol::session::Secret;
+use protocol::session::{LoginVerdict, Secret};
 use runtime::{FairPool, sleep_until};
 use storage::Root;
 
 use crate::ledger::{Books, Ledger};
+use crate::logging::loggable;
 use crate::metrics::LoginEnd;
 use crate::peers::contains;
 use crate::rates::Rates;
@@ -265,6 +266,23 @@ async fn check(
             tracing::error!(session, %error, "a password could not be checked");
             LoginOutcome::Unavailable
         }
+    }
+}
+
+/// Says in the log what became of a login.
+pub(crate) fn log(
+    session: u64,
+    peer: IpAddr,
+    user: Option<&[u8]>,
+    verdict: LoginVerdict,
+    is_anonymous: bool,
+) {
+    let user = user.map(|user| tracing::field::display(loggable(user)));
+    match verdict {
+        // Every transfer names its peer; that somebody came in without an account says no more.
+        LoginVerdict::Accepted(_) if is_anonymous => tracing::debug!(session, %peer, user, "logged in"),
+        LoginVerdict::Accepted(_) => tracing::info!(session, %peer, user, "logged in"),
+        _ => tracing::warn!(session, %peer, user, ?verdict, "login refused"),
     }
 }
 

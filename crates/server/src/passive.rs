@@ -28,8 +28,14 @@ pub(crate) struct HandedOver {
     lease: LeaseId,
 }
 
-/// How a worker's sessions are called in its shard.
-pub(crate) type Holder = u32;
+/// Whose a lease is: what the worker that accepts tells the session's own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Holder {
+    /// Among those that the session's worker awaits connections for.
+    slot: u32,
+    /// As the log calls the session.
+    session: u64,
+}
 
 /// One worker's passive ports.
 pub(crate) struct PassivePorts {
@@ -66,11 +72,15 @@ impl PassivePorts {
     }
 
     /// Leases a port for the next connection of a client. No system call is made.
-    pub(crate) fn lease(self: &Rc<Self>, client: ClientAddress) -> Result<PassiveLease, Refused> {
+    pub(crate) fn lease(
+        self: &Rc<Self>,
+        client: ClientAddress,
+        session: u64,
+    ) -> Result<PassiveLease, Refused> {
         let mut slots = self.awaited.borrow_mut();
         let entry = slots.vacant_entry();
         // Sessions are bounded by descriptors, and so far below 2^32.
-        let holder = Holder::try_from(entry.key()).unwrap_or(Holder::MAX);
+        let holder = Holder { slot: u32::try_from(entry.key()).unwrap_or(u32::MAX), session };
         let lease = self.shard.lease(client, holder, Instant::now())?;
         let awaited = Rc::new(Awaited {
             lease: Cell::new(lease.id()),
@@ -102,7 +112,7 @@ impl PassivePorts {
                 if worker == self.shard.worker() {
                     self.deliver(handed_over);
                 } else if self.mailboxes[worker].try_send(handed_over).is_err() {
-                    tracing::warn!(port, %peer, worker, "a data connection was closed: its worker does not keep up");
+                    tracing::warn!(session = holder.session, port, %peer, worker, "a data connection was closed: its worker does not keep up");
                 }
             }
             Arrival::Stranger => {
@@ -134,7 +144,7 @@ impl PassivePorts {
     fn deliver(&self, HandedOver { connection, holder, lease }: HandedOver) {
         let slots = self.awaited.borrow();
         // A session that has another lease by now, or is gone, does not want it: dropping closes it.
-        if let Some(awaited) = slots.get(holder as usize)
+        if let Some(awaited) = slots.get(holder.slot as usize)
             && awaited.lease.get() == lease
         {
             *awaited.connection.borrow_mut() = Some(connection);
@@ -165,12 +175,13 @@ impl PassiveLease {
 
     /// Gives this port back and leases anew: the newest PASV of a session is the one that holds.
     pub(crate) fn replace(mut self, client: ClientAddress) -> Result<Self, Refused> {
+        let session = self.holder.session;
         if self.lease.as_ref().is_none_or(|lease| lease.client() != client) {
             let ports = Rc::clone(&self.ports);
             drop(self);
-            return ports.lease(client);
+            return ports.lease(client, session);
         }
-        let Some(old) = self.lease.take() else { return self.ports.lease(client) };
+        let Some(old) = self.lease.take() else { return self.ports.lease(client, session) };
         let lease = self.ports.shard.replace(old, self.holder, Instant::now())?;
         self.awaited.lease.set(lease.id());
         // A connection to the old port was meant for the old command.
@@ -194,7 +205,7 @@ impl PassiveLease {
 
 impl Drop for PassiveLease {
     fn drop(&mut self) {
-        self.ports.awaited.borrow_mut().try_remove(self.holder as usize);
+        self.ports.awaited.borrow_mut().try_remove(self.holder.slot as usize);
         if let Some(lease) = self.lease.take() {
             self.ports.shard.give_back(lease, Instant::now());
         }

@@ -23,7 +23,7 @@ use storage::Root;
 use crate::admission::Admission;
 use crate::bind::{self, PassiveSockets};
 use crate::descriptors;
-use crate::logging::LogLevelSetter;
+use crate::logging::{LogLevelSetter, TransferLog, TransferLogGuard};
 use crate::logins::LoginGate;
 use crate::metrics::{Bounds, Metrics, MetricsListener};
 use crate::passive::Holder;
@@ -60,6 +60,7 @@ pub(crate) fn serve(sources: Sources, config: &Config, log_level: LogLevelSetter
     if let Some(listener) = listener {
         listener.serve(metrics)?;
     }
+    let (transfer_log, _transfer_log_guard) = open_transfer_log(config, metrics)?.unzip();
     // As the user that serves them, so that what it may not read is found out now.
     let lease_lifetime = config.deadlines.data_s.duration().max(Limits::default().lease_lifetime);
     let (reloader, roots) = Reloader::first(sources, config.clone(), lease_lifetime)?;
@@ -74,6 +75,7 @@ pub(crate) fn serve(sources: Sources, config: &Config, log_level: LogLevelSetter
         sessions_started: AtomicU64::new(0),
         source_port_refusal_told: AtomicBool::new(false),
         metrics,
+        transfer_log,
     }));
     let shutdown = ShutdownSource::new();
     let settings = Arc::clone(reloader.settings());
@@ -165,6 +167,18 @@ impl Sockets {
     fn addresses(&self) -> Vec<SocketAddr> {
         self.control.iter().filter_map(|listeners| listeners.first()).map(BoundListener::local).collect()
     }
+}
+
+/// Opens the log of transfers, if one is wanted; with the guard that writes what is left of it.
+fn open_transfer_log(
+    config: &Config,
+    metrics: &Metrics,
+) -> anyhow::Result<Option<(&'static TransferLog, TransferLogGuard)>> {
+    let Some(path) = &config.log.xferlog else { return Ok(None) };
+    let (log, guard) = TransferLog::open(path)?;
+    let log: &'static TransferLog = Box::leak(Box::new(log));
+    metrics.watch_transfer_log(log);
+    Ok(Some((log, guard)))
 }
 
 fn bind_metrics(config: &Config) -> anyhow::Result<Option<MetricsListener>> {

@@ -19,7 +19,7 @@ use transfer::{ChunksError, Direction, Progress, TransferError, TransferOptions}
 
 use crate::data::DataConnector;
 use crate::files::{list_options, upload_mode};
-use crate::metrics::{self, WorkerCounters};
+use crate::metrics;
 use crate::record::Record;
 use crate::replies;
 
@@ -92,17 +92,12 @@ struct UnpublishedUpload(Option<Upload>);
 
 impl Running {
     /// Opens the file of a transfer: at once where the kernel has it cached, else on another thread.
-    pub(crate) fn open(
-        root: &Arc<Root>,
-        transfer: Transfer,
-        session: SessionLabel,
-        counters: &'static WorkerCounters,
-    ) -> Step {
-        let record = Rc::new(Record::new(&transfer, counters));
+    pub(crate) fn open(root: &Arc<Root>, transfer: Transfer, session: SessionLabel, record: Record) -> Step {
+        let record = Rc::new(record);
         if let TransferKind::Download { path, restart } = &transfer.what {
             match root.open_download_cached(path.as_bytes(), *restart) {
                 Ok(download) => return opened(Content::Download(download), transfer, record, session),
-                Err(StorageError::WouldBlock) => counters.on_cold_open(),
+                Err(StorageError::WouldBlock) => record.counters().on_cold_open(),
                 Err(error) => return refused(&transfer, error, &record, session),
             }
         }
@@ -170,6 +165,7 @@ impl OpenTransfer {
                 return Step::Ended(TransferEnd::Failed(reply));
             }
         };
+        self.record.connected();
         let options =
             TransferOptions { transfer_type: transfer_type(self.transfer.transfer_type), ..options };
         let Self { content, setup: _, transfer, record, session } = *self;
@@ -262,7 +258,10 @@ fn opened(content: Content, transfer: Transfer, record: Rc<Record>, session: Ses
         (
             Content::Upload(UnpublishedUpload(Some(upload))),
             TransferKind::Upload { mode: protocol::session::UploadMode::Unique, .. },
-        ) => Opened::Unique { name: upload.name().to_vec() },
+        ) => {
+            record.is_of(upload.path());
+            Opened::Unique { name: upload.name().to_vec() }
+        }
         (Content::Upload(_), _) => Opened::Upload,
         (Content::Listing(_), _) => Opened::Listing,
     };

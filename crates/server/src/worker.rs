@@ -20,6 +20,7 @@ use crate::admission::{Admission, SessionPlace};
 use crate::control::ControlConnection;
 use crate::descriptors::SpareDescriptor;
 use crate::farewell::Farewell;
+use crate::logging::TransferLog;
 use crate::logins::LoginGate;
 use crate::metrics::{Metrics, Refusal, WorkerCounters};
 use crate::passive::{HandedOver, Holder, PassivePorts};
@@ -38,6 +39,8 @@ pub(crate) struct Service {
     /// It was said in the log that the port below the control port cannot be had.
     pub(crate) source_port_refusal_told: AtomicBool,
     pub(crate) metrics: &'static Metrics,
+    /// Where it is wanted.
+    pub(crate) transfer_log: Option<&'static TransferLog>,
 }
 
 /// What a worker is started with; it moves to the worker's thread.

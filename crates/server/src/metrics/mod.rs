@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use passive_ports::Observer;
 use runtime::{Backend, WorkerObserver};
 
+use crate::logging::TransferLog;
 use crate::readiness::Readiness;
 use counters::By;
 
@@ -31,6 +32,7 @@ pub(crate) struct Metrics {
     workers: Vec<WatchedWorker>,
     bounds: OnceLock<Bounds>,
     sessions_max: AtomicUsize,
+    transfer_log: OnceLock<&'static TransferLog>,
     /// Counted by the one thread that reloads.
     reloads: By<{ Reload::ALL.len() }>,
 }
@@ -57,6 +59,7 @@ impl Metrics {
             workers,
             bounds: OnceLock::new(),
             sessions_max: AtomicUsize::new(0),
+            transfer_log: OnceLock::new(),
             reloads: By::default(),
         }
     }
@@ -76,6 +79,11 @@ impl Metrics {
     /// How many sessions there may be from now on.
     pub(crate) fn set_sessions_max(&self, sessions_max: usize) {
         self.sessions_max.store(sessions_max, Ordering::Relaxed);
+    }
+
+    /// There is a log of transfers.
+    pub(crate) fn watch_transfer_log(&self, log: &'static TransferLog) {
+        self.transfer_log.get_or_init(|| log);
     }
 
     /// Called by the thread that reloads.

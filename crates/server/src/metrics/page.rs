@@ -77,7 +77,10 @@ impl Collector for All {
         page.counters(
             "ringftpd_log_lines_lost",
             "Log lines that are in no log, because it could not be written, or not as fast as they came.",
-            [([("log", "events")], logging::lines_lost())],
+            [
+                ([("log", "events")], logging::lines_lost()),
+                ([("log", "transfers")], self.0.transfer_log.get().map_or(0, |log| log.lines_lost())),
+            ],
         )?;
         process::encode(&mut page)
     }
