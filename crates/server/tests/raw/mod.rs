@@ -102,6 +102,14 @@ impl Client {
         }
     }
 
+    /// Whether something has come that was not heard yet.
+    pub(crate) fn has_answer(&mut self) -> bool {
+        self.control.get_ref().set_nonblocking(true).expect("a socket option");
+        let came = !self.control.buffer().is_empty() || self.control.get_ref().peek(&mut [0]).is_ok();
+        self.control.get_ref().set_nonblocking(false).expect("a socket option");
+        came
+    }
+
     /// What the server says within `wait`, if it says anything.
     #[track_caller]
     pub(crate) fn hears_within(&mut self, wait: Duration) -> Option<Reply> {
