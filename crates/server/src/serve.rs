@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -73,6 +73,7 @@ pub(crate) fn serve(sources: Sources, config: &Config, log_level: LogLevelSetter
         gate: LoginGate::new(&config.limits)?,
         admission: Admission::new(&config.limits, descriptors_max, descriptors_open),
         sessions_started: AtomicU64::new(0),
+        workers_serving: AtomicUsize::new(cores.len()),
         source_port_refusal_told: AtomicBool::new(false),
         metrics,
         transfer_log,

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,8 @@ pub(crate) struct Service {
     pub(crate) gate: LoginGate,
     pub(crate) admission: Admission,
     pub(crate) sessions_started: AtomicU64,
+    /// Workers that may have sessions; all of them at the start.
+    pub(crate) workers_serving: AtomicUsize,
     /// It was said in the log that the port below the control port cannot be had.
     pub(crate) source_port_refusal_told: AtomicBool,
     pub(crate) metrics: &'static Metrics,
@@ -89,6 +91,7 @@ pub(crate) async fn run(parts: WorkerParts) -> io::Result<()> {
     let WorkerParts { service, control, passive, shard, mailboxes, inbox, mut shutdown, accepting, .. } =
         parts;
     let WorkerParts { settings, news, taken_up, pulse, pulse_every, .. } = parts;
+    let serving = Serving(&service.workers_serving);
     let number = shard.worker();
     service.metrics.watch_this_worker(number);
     let settings = Rc::new(CurrentSettings::new(settings));
@@ -127,8 +130,32 @@ pub(crate) async fn run(parts: WorkerParts) -> io::Result<()> {
     }
     worker.farewell.say();
     worker.wait_for_sessions(told + drain).await;
+    drop(serving);
+    service.wait_for_workers(told + drain).await;
     pulse.end();
     Ok(())
+}
+
+/// How long to rest between two looks for the end of the last session.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// A worker that may have sessions, until this is dropped.
+struct Serving(&'static AtomicUsize);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Service {
+    /// Waits until no worker has sessions any more: those of one may be waiting for data connections that come to the ports
+    /// of another.
+    async fn wait_for_workers(&self, deadline: Instant) {
+        while self.workers_serving.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+            sleep_until(Instant::now() + LOOK_EVERY).await;
+        }
+    }
 }
 
 /// Goes by the newest settings, for ever.
@@ -265,7 +292,6 @@ impl Worker {
 
     /// Waits until the last session is gone. Every session listens for the farewell.
     async fn wait_for_sessions(&self, deadline: Instant) {
-        const LOOK_EVERY: Duration = Duration::from_millis(10);
         while self.farewell.has_listeners() && Instant::now() < deadline {
             sleep_until(Instant::now() + LOOK_EVERY).await;
         }
