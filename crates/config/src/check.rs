@@ -4,6 +4,8 @@
 
 use std::net::SocketAddr;
 
+use protocol::rights::Rights;
+
 use crate::choices::{AnonymousAccess, DataPeer, ProxyProtocol};
 use crate::error::{ConfigError, Fault, Warning};
 use crate::keys::{Config, Listener};
@@ -234,6 +236,13 @@ impl Check<'_> {
                     what,
                     "give each account a name of its own",
                 );
+            }
+        }
+        for (number, account) in accounts.iter().enumerate() {
+            let changes = account.rights & (Rights::OVERWRITE | Rights::APPEND);
+            if !changes.is_empty() && !account.rights.contains(Rights::UPLOAD) {
+                let path = format!("accounts[{number}].rights");
+                self.warn(&path, "\"overwrite\" and \"append\" have no effect without \"upload\"; add it");
             }
         }
         let nobody = accounts.is_empty() && self.config.anonymous.access == AnonymousAccess::Off;

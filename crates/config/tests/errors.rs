@@ -278,6 +278,12 @@ fn accounts_are_checked() {
             "a.toml:4:8: anonymous.root: without effect, for anonymous.access is \"off\"",
         ],
     );
+    warnings(
+        &format!("{}rights = [\"append\", \"list\"]\n", account("alice")),
+        &[
+            "a.toml:5:10: accounts[0].rights: \"overwrite\" and \"append\" have no effect without \"upload\"; add it",
+        ],
+    );
 }
 
 #[test]

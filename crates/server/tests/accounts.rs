@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use raw::Client;
+use support::program::Program;
 use support::server::Server;
 use support::tree;
 use tempfile::TempDir;
@@ -145,6 +146,161 @@ fn an_address_has_as_many_sessions_as_it_may() {
     raw::waiting::until("the place is free", || {
         Client::connect_only(accounts.server.address(), None).hears_any().code == 220
     });
+}
+
+#[test]
+fn each_right_permits_its_own_operation_and_no_other() {
+    const RIGHTS: [&str; 10] = [
+        "list",
+        "download",
+        "upload",
+        "overwrite",
+        "append",
+        "delete",
+        "rename",
+        "make_directory",
+        "set_times",
+        "set_modes",
+    ];
+    let hash = hash("secret");
+    // To replace a file or to add to it is to upload, too.
+    let rights = |right: &str| match right {
+        "overwrite" | "append" => format!("[\"upload\", \"{right}\"]"),
+        right => format!("[\"{right}\"]"),
+    };
+    let accounts: String = RIGHTS
+        .iter()
+        .map(|right| {
+            format!(
+                "[[accounts]]\nname = \"{right}\"\npassword_hash = \"{hash}\"\nroot = \"{right}\"\nrights = {}\n",
+                rights(right)
+            )
+        })
+        .collect();
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    for right in RIGHTS {
+        for file in ["file", "old", "log", "rubbish", "name"] {
+            tree::write(&scratch.path().join(right), file.as_ref(), b"contents");
+        }
+    }
+    let config = scratch.path().join("ringftpd.toml");
+    std::fs::write(&config, accounts).expect("the configuration is written");
+    let server = Server::start(scratch.path(), &["--config", path_text(&config)]);
+    for right in RIGHTS {
+        let mut client = Client::connect(server.address());
+        client.says(format!("USER {right}"), 331);
+        client.says("PASS secret", 230);
+        client.says("TYPE I", 200);
+        let mut uploads = |command: &str| {
+            let passive = client.leases();
+            client.sends(format!("{command}\r\n"));
+            match client.hears_any().code {
+                150 => {
+                    drop(client.connects_to(passive));
+                    client.hears(226);
+                    true
+                }
+                550 | 553 => false,
+                code => panic!("{right}: {command}: {code}"),
+            }
+        };
+        let mut may = vec![
+            ("upload", uploads("STOR new")),
+            ("overwrite", uploads("STOR old")),
+            ("append", uploads("APPE log")),
+        ];
+        let mut says = |commands: &[&str]| {
+            let mut last = 0;
+            for command in commands {
+                client.sends(format!("{command}\r\n"));
+                last = client.hears_any().code;
+            }
+            assert!((200..300).contains(&last) || last == 550, "{right}: {commands:?}: {last}");
+            last != 550
+        };
+        may.extend([
+            ("list", says(&["MLST file"])),
+            ("download", says(&["HASH file"])),
+            ("delete", says(&["DELE rubbish"])),
+            ("make_directory", says(&["MKD folder"])),
+            ("set_times", says(&["MFMT 20200101000000 file"])),
+            ("set_modes", says(&["SITE CHMOD 600 file"])),
+        ]);
+        client.sends("RNFR name\r\n");
+        let renames = client.hears_any().code == 350;
+        may.push(("rename", renames));
+        if renames {
+            client.says("RNTO renamed", 250);
+        }
+        let permitted: Vec<&str> = may.iter().filter(|(_, may)| *may).map(|(name, _)| *name).collect();
+        let expected = match right {
+            "overwrite" | "append" => vec!["upload", right],
+            right => vec![right],
+        };
+        assert_eq!(permitted, expected, "of an account with {right}");
+    }
+}
+
+#[test]
+fn an_account_has_rates_of_its_own() {
+    let rates = "download_rate = \"1 MiB/s\"\nupload_rate = \"1 MiB/s\"\n";
+    let limits = "[limits]\nburst = \"64 KiB\"\n";
+    let account = format!(
+        "{limits}[[accounts]]\nname = \"slow\"\npassword_hash = \"{}\"\nrights = \"writer\"\n{rates}",
+        hash("secret")
+    );
+    let accounts = start(&account);
+    let mut slow = Client::connect(accounts.server.address());
+    slow.says("USER slow", 331);
+    slow.says("PASS secret", 230);
+    slow.says("TYPE I", 200);
+    let began = Instant::now();
+    slow.stores("STOR contents", &vec![7; 1 << 20]);
+    assert!(began.elapsed() >= Duration::from_millis(800), "{:?}", began.elapsed());
+    let began = Instant::now();
+    assert_eq!(slow.fetches("RETR contents").len(), 1 << 20);
+    assert!(began.elapsed() >= Duration::from_millis(800), "{:?}", began.elapsed());
+}
+
+#[test]
+fn the_right_password_from_the_wrong_place_is_answered_as_a_wrong_one() {
+    let accounts = start("[limits]\nlogin_failure_delay_s = 1\nlogin_failures_max = 1\n");
+    let stranger = || {
+        let mut stranger =
+            Client::connect_only(accounts.server.address(), Some(Ipv4Addr::new(127, 1, 0, 1).into()));
+        stranger.hears(220);
+        stranger.says("USER camera", 331);
+        let asked = Instant::now();
+        let refusal = stranger.says("PASS secret", 530);
+        assert_eq!(refusal.text(), b"Authentication failed.");
+        assert!(asked.elapsed() >= Duration::from_secs(1), "it is answered late");
+    };
+    stranger();
+    // It counts as a failure; and who has to wait hears the same again.
+    stranger();
+}
+
+#[test]
+fn a_password_is_asked_for_on_a_terminal_and_not_shown() {
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    // script(1) gives the program a terminal.
+    let typed = format!("{} hash-password", env!("CARGO_BIN_EXE_ringftpd"));
+    let shown = Program::new("script", "bsdutils", scratch.path(), scratch.path())
+        .args(["-qec", &typed, "/dev/null"])
+        .input("hunter2\n")
+        .succeeds()
+        .stdout;
+    let prompt = shown.find("Password: ").expect("it asks");
+    let hash = shown.find("$argon2id$v=19$m=19456,t=2,p=1$").expect("it prints the hash");
+    assert!(prompt < hash, "{shown}");
+    let hash = shown[hash..].split_whitespace().next().expect("a word");
+    let config = scratch.path().join("ringftpd.toml");
+    let account = format!("[[accounts]]\nname = \"camera\"\npassword_hash = \"{hash}\"\n");
+    std::fs::write(&config, account).expect("the configuration is written");
+    let server = Server::start(scratch.path(), &["--config", path_text(&config)]);
+    let mut client = Client::connect(server.address());
+    client.says("USER camera", 331);
+    client.says("PASS hunter2", 230);
 }
 
 #[test]
