@@ -37,6 +37,8 @@ enum Command {
     ///
     /// Needs root and a kernel with network namespaces. Ends with 2 where it cannot be done, and says why.
     Lab(lab::Options),
+    /// Build the container image around a binary that is compiled here; nothing is fetched for it.
+    Image(container::image::Options),
     /// Make the Debian package, with the unit, the manual pages and the completions of shells.
     Package(package::Options),
 }
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
             test::run(&options).map(|good| if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Lab(options) => lab::command(&options),
+        Command::Image(options) => container::image::command(&options).map(|()| ExitCode::SUCCESS),
         Command::Package(options) => package::command(&options).map(|()| ExitCode::SUCCESS),
     };
     ended.unwrap_or_else(|error| {

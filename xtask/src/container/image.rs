@@ -1,9 +1,10 @@
-//! The image, built by buildah from `deploy/Dockerfile`.
+//! The image, built from `deploy/Dockerfile` around a binary that is compiled here.
 
 use std::fs;
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
+use clap::Args;
 
 use crate::container::podman::Podman;
 use crate::shell;
@@ -11,14 +12,56 @@ use crate::shell;
 /// What makes the binary static. `deploy/Dockerfile` has the same.
 const RUSTFLAGS: &str = "-C target-feature=+crt-static -C strip=debuginfo";
 
+/// Where the Dockerfile takes the binary from, from the top of the repository.
+pub(super) const BINARY: &str = "target/image/ringftpd";
+
 /// Under which the image is known in its storage.
 const NAME: &str = "localhost/ringftpd:tested";
 
 /// More than the image needs: a second library or a forgotten symbol table would not fit.
 const BYTES_MAX: u64 = 16 << 20;
 
-/// Compiles the binary and builds the image; gives its name.
+/// How to build an image for use.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// What builds it: podman, docker or buildah [default: the first of these that works here].
+    #[arg(long, value_name = "PROGRAM")]
+    engine: Option<String>,
+
+    /// What to call it.
+    #[arg(long, value_name = "NAME", default_value = "ringftpd")]
+    tag: String,
+}
+
+/// `cargo xtask image`: compiles the binary here, and puts the image where the engine keeps its own.
+///
+/// # Errors
+///
+/// If nothing is there to build it with, or something fails.
+pub(crate) fn command(options: &Options) -> anyhow::Result<()> {
+    // Docker may be installed without its daemon running.
+    let works = |engine: &&str| shell::succeeds_quietly(Command::new(engine).arg("info"));
+    let engine =
+        options.engine.as_deref().or_else(|| ["podman", "docker", "buildah"].into_iter().find(works));
+    let engine = engine
+        .context("neither podman nor docker nor buildah works here; on Debian: apt-get install podman")?;
+    compile()?;
+    build_by(Command::new(engine).arg("build"), engine == "docker", &options.tag)?;
+    println!("{engine} has the image {}", options.tag);
+    Ok(())
+}
+
+/// Compiles the binary and builds the image in podman's storage; gives its name.
 pub(super) fn build(podman: &Podman) -> anyhow::Result<String> {
+    compile()?;
+    let mut buildah = Command::new("buildah");
+    buildah.args(podman.storage_options()).args(["build", "--isolation", "chroot", "--quiet"]);
+    build_by(&mut buildah, false, NAME)?;
+    Ok(String::from(NAME))
+}
+
+/// Compiles the static binary, and puts it where the Dockerfile looks for it.
+fn compile() -> anyhow::Result<()> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut cargo = shell::cargo(["build", "--locked", "--release", "--package", "ringftpd", "--target"]);
     // In a folder of its own whatever the environment says, so that the Dockerfile finds it.
@@ -26,18 +69,22 @@ pub(super) fn build(podman: &Podman) -> anyhow::Result<String> {
     ensure!(shell::succeeds(&mut cargo)?, "the static binary does not build");
 
     let root = shell::root();
-    let folder = root.join("target/image");
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let binary = root.join(BINARY);
+    fs::create_dir_all(binary.parent().context("a file in a directory")?)?;
     let built = root.join("target").join(&target).join("release/ringftpd");
-    fs::copy(&built, folder.join("ringftpd")).with_context(|| format!("no binary at {}", built.display()))?;
+    fs::copy(&built, &binary).with_context(|| format!("no binary at {}", built.display()))?;
+    Ok(())
+}
 
-    let mut buildah = Command::new("buildah");
-    buildah.current_dir(&root).args(podman.storage_options());
-    // Health checks are no part of OCI's format.
-    buildah.args(["bud", "--isolation", "chroot", "--format", "docker", "--quiet"]);
-    buildah.args(["--file", "deploy/Dockerfile", "--target", "prebuilt", "--tag", NAME, "."]);
-    ensure!(shell::succeeds(&mut buildah)?, "the image does not build");
-    Ok(String::from(NAME))
+fn build_by(engine: &mut Command, is_docker: bool, tag: &str) -> anyhow::Result<()> {
+    engine.current_dir(shell::root());
+    if !is_docker {
+        // Health checks are no part of OCI's format.
+        engine.args(["--format", "docker"]);
+    }
+    engine.args(["--file", "deploy/Dockerfile", "--target", "prebuilt", "--tag", tag, "."]);
+    ensure!(shell::succeeds(engine)?, "the image does not build");
+    Ok(())
 }
 
 /// What whoever runs the image relies on.

@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
+use crate::interrupt::Interrupt;
 use crate::outcome::Outcome;
 use crate::package::{Profile, build};
 use crate::requirements::{self, PACKAGE, PACKAGE_TEST};
@@ -43,8 +44,10 @@ pub(crate) fn step() -> anyhow::Result<Outcome> {
     let package = build(Profile::Dev, Path::new("target/package-test"))?;
     let mut sum = Outcome::of_named_check("lintian finds no error", &lintian(&package));
     let before = traces()?;
+    let interrupt = Interrupt::listen()?;
     let installed = Installed::install(&package)?;
     for (title, check) in CHECKS {
+        interrupt.check()?;
         sum += Outcome::of_named_check(title, &check());
     }
     sum += Outcome::of_named_check("removed, it leaves its configuration", &installed.remove());
