@@ -10,6 +10,7 @@ mod process;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use passive_ports::Observer;
 use runtime::{Backend, WorkerObserver};
@@ -28,6 +29,7 @@ pub(crate) use endpoint::MetricsListener;
 #[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) readiness: Arc<Readiness>,
+    started: SystemTime,
     backend: Backend,
     workers: Vec<WatchedWorker>,
     bounds: OnceLock<Bounds>,
@@ -55,6 +57,7 @@ impl Metrics {
         let workers = (0..workers).map(|_| WatchedWorker::default()).collect();
         Self {
             readiness,
+            started: SystemTime::now(),
             backend,
             workers,
             bounds: OnceLock::new(),

@@ -82,7 +82,7 @@ impl Collector for All {
                 ([("log", "transfers")], self.0.transfer_log.get().map_or(0, |log| log.lines_lost())),
             ],
         )?;
-        process::encode(&mut page)
+        process::encode(&mut page, self.0.started)
     }
 }
 

@@ -1,13 +1,21 @@
 //! What the kernel tells of this process, under the names that all exporters use.
 
 use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use procfs::process::{LimitValue, Process};
 
 use super::page::Page;
 
-/// Adds the process's figures. Where /proc is not to be read there are none.
-pub(super) fn encode(page: &mut Page<'_>) -> fmt::Result {
+/// Adds the process's figures. Where /proc is not to be read there are few.
+pub(super) fn encode(page: &mut Page<'_>, started: SystemTime) -> fmt::Result {
+    // Not from /proc/stat, which a sandbox may hide.
+    let started = started.duration_since(UNIX_EPOCH).unwrap_or_default();
+    page.gauge_of_seconds(
+        "process_start_time_seconds",
+        "When the process was started, in seconds since 1970-01-01 UTC.",
+        started.as_secs_f64(),
+    )?;
     let Ok(process) = Process::myself() else { return Ok(()) };
     if let Ok(stat) = process.stat() {
         let ticks_per_second = seconds(procfs::ticks_per_second());
@@ -23,13 +31,6 @@ pub(super) fn encode(page: &mut Page<'_>) -> fmt::Result {
         )?;
         page.gauge("process_virtual_memory_bytes", "Address space of the process.", stat.vsize)?;
         page.gauge("process_threads", "Threads of the process.", stat.num_threads.unsigned_abs())?;
-        if let Ok(boot) = procfs::boot_time_secs() {
-            page.gauge_of_seconds(
-                "process_start_time_seconds",
-                "When the process was started, in seconds since 1970-01-01 UTC.",
-                seconds(boot) + seconds(stat.starttime) / ticks_per_second,
-            )?;
-        }
     }
     if let Ok(open) = process.fd_count() {
         page.gauge("process_open_fds", "File descriptors that are open.", open as u64)?;
