@@ -20,6 +20,7 @@ mod ledger;
 mod logging;
 mod logins;
 mod metrics;
+mod newcomers;
 mod passive;
 mod peers;
 mod privileges;

@@ -10,24 +10,19 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use passive_ports::ShardHandle;
-use protocol::reply::Reply;
-use runtime::{
-    Accepted, BoundListener, Listener, Receiver, Sender, Shutdown, Stream, Subscriber, sleep_until,
-    timeout_at,
-};
+use runtime::{BoundListener, Listener, Receiver, Sender, Shutdown, Subscriber, sleep_until};
 
-use crate::admission::{Admission, SessionPlace};
-use crate::control::ControlConnection;
+use crate::admission::Admission;
 use crate::descriptors::SpareDescriptor;
 use crate::farewell::Farewell;
 use crate::logging::TransferLog;
 use crate::logins::LoginGate;
 use crate::metrics::{Metrics, Refusal, WorkerCounters};
+use crate::newcomers::{self, Newcomers};
 use crate::passive::{HandedOver, Holder, PassivePorts};
-use crate::proxy_protocol::{Origin, read_origin};
 use crate::replies;
 use crate::service_manager::Pulse;
-use crate::settings::{Current, CurrentSettings, Deadlines, Settings};
+use crate::settings::{CurrentSettings, Deadlines, Settings};
 
 /// What every worker and session of the server shares as long as it runs.
 pub(crate) struct Service {
@@ -74,6 +69,7 @@ pub(crate) struct Worker {
     pub(crate) counters: &'static WorkerCounters,
     pub(crate) passive: Rc<PassivePorts>,
     pub(crate) farewell: Rc<Farewell>,
+    pub(crate) newcomers: Newcomers,
     spare: RefCell<SpareDescriptor>,
 }
 
@@ -112,6 +108,7 @@ pub(crate) async fn run(parts: WorkerParts) -> io::Result<()> {
         counters: service.metrics.counters(number),
         passive: passive_ports,
         farewell: Rc::default(),
+        newcomers: Newcomers::default(),
         spare: RefCell::new(SpareDescriptor::open()?),
     });
     let mut acceptors = Vec::with_capacity(control.len());
@@ -192,90 +189,6 @@ impl Worker {
         }
     }
 
-    fn on_connection(self: &Rc<Self>, connection: Accepted, listener: usize) {
-        let id = self.service.sessions_started.fetch_add(1, Ordering::Relaxed) + 1;
-        let settings = self.settings.get();
-        let place = match self.service.admission.admit(&settings.admission) {
-            Ok(place) => place,
-            Err(full) => {
-                self.counters.on_refused(full.into());
-                tracing::warn!(session = id, peer = %connection.peer(), ?full, "refused: too many sessions");
-                return turn_away(connection, &replies::full(full));
-            }
-        };
-        match connection.into_stream() {
-            Ok(stream) if settings.listeners[listener].proxies.is_some() => {
-                let behind_proxy = Rc::clone(self).serve_behind_proxy(id, stream, listener, settings, place);
-                drop(runtime::spawn(behind_proxy));
-            }
-            Ok(stream) => {
-                let client = Client { peer: stream.peer(), reached: None };
-                self.serve(id, stream, listener, client, Vec::new(), place);
-            }
-            Err(error) => tracing::warn!(session = id, %error, "a connection could not be served"),
-        }
-    }
-
-    /// Learns from the proxy whom it connects for, and serves that client.
-    async fn serve_behind_proxy(
-        self: Rc<Self>,
-        id: u64,
-        stream: Stream,
-        listener: usize,
-        settings: Current,
-        place: SessionPlace,
-    ) {
-        let deadline = Instant::now() + settings.deadlines.login;
-        let proxies = settings.listeners[listener].proxies.as_deref().unwrap_or_default();
-        match timeout_at(deadline, read_origin(&stream, proxies)).await {
-            Ok(Ok((origin, received))) => {
-                let client = match origin {
-                    Origin::Client { peer, reached } => Client { peer, reached: Some(reached) },
-                    Origin::Proxy => Client { peer: stream.peer(), reached: None },
-                };
-                self.serve(id, stream, listener, client, received, place);
-            }
-            Ok(Err(error)) => tracing::debug!(session = id, peer = %stream.peer(), %error, "not served"),
-            Err(runtime::Elapsed) => {
-                tracing::debug!(session = id, peer = %stream.peer(), "no PROXY header came");
-            }
-        }
-    }
-
-    /// Serves a client, who sent `received` already, in a task of its own.
-    fn serve(
-        self: &Rc<Self>,
-        id: u64,
-        stream: Stream,
-        listener: usize,
-        client: Client,
-        received: Vec<u8>,
-        place: SessionPlace,
-    ) {
-        let settings = self.settings.get();
-        let admission = &self.service.admission;
-        let client_place = match admission.admit_client(client.peer.ip(), &settings.admission) {
-            Ok(client_place) => client_place,
-            Err(full) => {
-                self.counters.on_refused(full.into());
-                tracing::warn!(session = id, peer = %client.peer, ?full, "refused: too many sessions");
-                return tell_and_close(&stream, &replies::full(full));
-            }
-        };
-        // Made here and only borrowed by what runs it: a future that took it by value would hold it several times over, for
-        // as long as the client is idle.
-        let mut control = ControlConnection::new(
-            Rc::clone(self),
-            id,
-            stream,
-            listener,
-            client,
-            received,
-            (place, client_place),
-        );
-        drop(runtime::spawn(async move { control.run().await }));
-    }
-
     /// No descriptor was left to accept with: the spare one is lent to tell the client.
     async fn on_accept_failed(&self, listener: &Listener, error: &io::Error) {
         /// How long to wait for descriptors to come free before the next newcomer is told.
@@ -284,7 +197,7 @@ impl Worker {
         self.spare.borrow_mut().lend(|| {
             if let Ok((connection, _)) = listener.try_accept() {
                 self.counters.on_refused(Refusal::Descriptors);
-                turn_away(connection, &replies::OUT_OF_DESCRIPTORS);
+                newcomers::turn_away(connection, &replies::OUT_OF_DESCRIPTORS);
             }
         });
         sleep_until(Instant::now() + REST).await;
@@ -299,18 +212,4 @@ impl Worker {
             tracing::warn!("the time to drain is over: transfers are cut off");
         }
     }
-}
-
-fn turn_away(connection: Accepted, reply: &Reply) {
-    if let Ok(stream) = connection.into_stream() {
-        tell_and_close(&stream, reply);
-    }
-}
-
-/// Tells a client why it is not served, as far as that fits in its socket.
-fn tell_and_close(stream: &Stream, reply: &Reply) {
-    let mut text = Vec::new();
-    reply.encode(&mut text);
-    // Whoever does not take one line at once has to do without it.
-    let _ = stream.try_send(&text);
 }

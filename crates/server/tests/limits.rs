@@ -63,7 +63,7 @@ fn newcomers_are_told_and_those_there_are_served() {
     let server = with_few_descriptors(scratch.path());
     let mut clients = fills(server.address());
     assert!(clients.len() > 4, "only {} sessions of 64 descriptors", clients.len());
-    for _ in 0..100 {
+    for _ in 0..25 {
         let mut newcomer = Client::connect_only(server.address(), None);
         newcomer.hears(421);
         newcomer.hears_the_end();

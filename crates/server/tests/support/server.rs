@@ -145,6 +145,11 @@ impl Server {
         self.log.lines_up_to(&mark)
     }
 
+    /// The lines of the log that are written by now.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.log.lock().clone()
+    }
+
     /// Waits until so many lines of the log have `text`; gives the last of them.
     pub(crate) fn logs(&self, text: &str, times: usize) -> String {
         let is_missing =
