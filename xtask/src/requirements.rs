@@ -35,17 +35,20 @@ pub(crate) const CPP_COMPILER: Requirement = debian("c++", "g++");
 /// The load tester's page is looked at in a browser.
 pub(crate) const CHROMIUM: Requirement = debian("chromium", "chromium");
 
-/// What the integration tests run: other people's FTP clients, a Prometheus, and what looks at the unit file.
-pub(crate) const CLIENTS: [Requirement; 12] = [
+/// What the integration tests run: other people's FTP clients, a Prometheus, what looks at the unit file, and what gives a
+/// program a terminal or another time.
+pub(crate) const CLIENTS: [Requirement; 14] = [
     debian("aria2c", "aria2"),
     debian("busybox", "busybox"),
     debian("curl", "curl"),
+    debian("faketime", "faketime"),
     debian("inetutils-ftp", "inetutils-ftp"),
     debian("lftp", "lftp"),
     debian("ncftpget", "ncftp"),
     debian("prometheus", "prometheus"),
     debian("python3", "python3"),
     debian("rclone", "rclone"),
+    debian("script", "bsdutils"),
     debian("systemd-analyze", "systemd"),
     debian("tnftp", "tnftp"),
     debian("wget", "wget"),
