@@ -201,6 +201,11 @@ pub(crate) struct ServerOptions {
     #[arg(long, value_name = "PID")]
     pub(crate) server_pid: Option<i32>,
 
+    /// The control group (cgroup) that the server runs in, as a folder: processor time is taken from there, so that
+    /// processes count that the server forked and that are gone.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) server_cgroup: Option<PathBuf>,
+
     /// The size of the small file that a server of the tester's own serves.
     #[arg(long, value_name = "BYTES", default_value = "1K", value_parser = bytes)]
     pub(crate) small_size: u64,

@@ -91,7 +91,7 @@ impl Setup {
                 let own = other.server.as_ref().map(OwnServer::pid);
                 own.or_else(|| listening_process(other.endpoint.address))
             });
-            clock.and(other)
+            clock.and(other).in_cgroup(options.server.server_cgroup.as_deref())
         });
         let cores: Vec<usize> = tester.iter().copied().cycle().take(workers).collect();
         let target = match &other {

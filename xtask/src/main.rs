@@ -1,7 +1,9 @@
 //! The project's own commands, run as `cargo xtask COMMAND`.
 #![forbid(unsafe_code)]
 
+mod compare;
 mod container;
+mod debian;
 mod fuzz;
 mod interrupt;
 mod lab;
@@ -41,6 +43,11 @@ enum Command {
     Image(container::image::Options),
     /// Make the Debian package, with the unit, the manual pages and the completions of shells.
     Package(package::Options),
+    /// Compare the server with others on this machine, and write docs/benchmarks.md and docs/benchmarks.html.
+    ///
+    /// Fetches vsftpd, ProFTPD, Pure-FTPd, pyftpdlib and nginx from Debian and unFTP from crates.io, starts each on the
+    /// same core, and loads them in turn from another. Needs root and two cores, and takes a quarter of an hour.
+    Compare(compare::Options),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +58,7 @@ fn main() -> ExitCode {
         Command::Lab(options) => lab::command(&options),
         Command::Image(options) => container::image::command(&options).map(|()| ExitCode::SUCCESS),
         Command::Package(options) => package::command(&options).map(|()| ExitCode::SUCCESS),
+        Command::Compare(options) => compare::run(&options).map(|()| ExitCode::SUCCESS),
     };
     ended.unwrap_or_else(|error| {
         eprintln!("xtask: {error:#}");

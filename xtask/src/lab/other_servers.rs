@@ -1,15 +1,15 @@
 //! Other people's servers, unpacked from Debian's packages without being installed: as packages they exclude each other.
 
 use std::fs::{self, File};
-use std::io;
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 
+use crate::debian::{library_path, unpack};
 use crate::lab::PATIENCE;
 use crate::lab::namespace::Namespace;
 use crate::lab::plan::{CONTROL_PORTS, PEER};
@@ -73,7 +73,7 @@ impl OtherServer {
         scratch: &Path,
         root: &Path,
     ) -> anyhow::Result<Self> {
-        let unpacked = unpack(program, cache)?;
+        let unpacked = unpack(program.name, program.packages, program.path, cache)?;
         let own = scratch.join(format!("{}-own", program.name));
         fs::create_dir_all(&own)?;
         let configuration = scratch.join(format!("{}.conf", program.name));
@@ -115,52 +115,4 @@ impl Drop for OtherServer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Fetches the packages and unpacks them, unless an earlier run did.
-fn unpack(program: &Program, cache: &Path) -> anyhow::Result<PathBuf> {
-    let unpacked = cache.join(program.name);
-    if unpacked.join(program.path).exists() {
-        return Ok(unpacked);
-    }
-    // Under another name until it is whole.
-    let partial = cache.join(format!("{}.partial", program.name));
-    match fs::remove_dir_all(&partial) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-        _ => fs::create_dir_all(&partial)?,
-    }
-    let mut fetch = Command::new("apt-get");
-    fetch.arg("--quiet=2").arg("download").args(program.packages).current_dir(&partial);
-    let fetched = fetch.output().context("cannot run apt-get")?;
-    let complaint = String::from_utf8_lossy(&fetched.stderr);
-    ensure!(fetched.status.success(), "cannot fetch {} (apt-get update may help): {complaint}", program.name);
-    for package in fs::read_dir(&partial)? {
-        let package = package?.path();
-        if package.extension().is_some_and(|extension| extension == "deb") {
-            let status = Command::new("dpkg")
-                .arg("-x")
-                .arg(&package)
-                .arg(&partial)
-                .status()
-                .context("cannot run dpkg")?;
-            ensure!(status.success(), "cannot unpack {}", package.display());
-        }
-    }
-    fs::rename(&partial, &unpacked)?;
-    Ok(unpacked)
-}
-
-/// Where the unpacked libraries are: below a folder named after the processor's kind.
-fn library_path(unpacked: &Path) -> anyhow::Result<std::ffi::OsString> {
-    let mut folders = Vec::new();
-    for parent in ["usr/lib", "lib"] {
-        let Ok(entries) = fs::read_dir(unpacked.join(parent)) else { continue };
-        for entry in entries {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().ends_with("-linux-gnu") {
-                folders.push(entry.path());
-            }
-        }
-    }
-    Ok(std::env::join_paths(folders)?)
 }
