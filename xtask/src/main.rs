@@ -5,6 +5,7 @@ mod compare;
 mod container;
 mod debian;
 mod fuzz;
+mod instructions;
 mod interrupt;
 mod lab;
 mod outcome;
@@ -43,6 +44,8 @@ enum Command {
     Image(container::image::Options),
     /// Make the Debian package, with the unit, the manual pages and the completions of shells.
     Package(package::Options),
+    /// Count the instructions of the pure crates, and compare with benches/instructions.toml.
+    Instructions(instructions::Options),
     /// Compare the server with others on this machine, and write docs/benchmarks.md and docs/benchmarks.html.
     ///
     /// Fetches vsftpd, ProFTPD, Pure-FTPd, pyftpdlib and nginx from Debian and unFTP from crates.io, starts each on the
@@ -58,6 +61,8 @@ fn main() -> ExitCode {
         Command::Lab(options) => lab::command(&options),
         Command::Image(options) => container::image::command(&options).map(|()| ExitCode::SUCCESS),
         Command::Package(options) => package::command(&options).map(|()| ExitCode::SUCCESS),
+        Command::Instructions(options) => instructions::command(&options)
+            .map(|good| if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         Command::Compare(options) => compare::run(&options).map(|()| ExitCode::SUCCESS),
     };
     ended.unwrap_or_else(|error| {

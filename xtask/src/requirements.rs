@@ -32,6 +32,9 @@ pub(crate) const GIT: Requirement = debian("git", "git");
 /// libFuzzer is compiled from C++.
 pub(crate) const CPP_COMPILER: Requirement = debian("c++", "g++");
 
+/// Counts instructions.
+pub(crate) const VALGRIND: Requirement = debian("valgrind", "valgrind");
+
 /// The load tester's page is looked at in a browser.
 pub(crate) const CHROMIUM: Requirement = debian("chromium", "chromium");
 

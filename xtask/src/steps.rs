@@ -8,11 +8,13 @@ use anyhow::Context as _;
 
 use crate::container;
 use crate::fuzz;
+use crate::instructions;
 use crate::lab;
 use crate::outcome::Outcome;
 use crate::package;
 use crate::requirements::{
     CARGO_DENY, CARGO_FUZZ, CHROMIUM, CLIENTS, CLIPPY, CPP_COMPILER, GIT, LIBRARIES, RUSTFMT, Requirement,
+    VALGRIND,
 };
 use crate::shell::{cargo, check, count_tests, root};
 use crate::tidy;
@@ -123,6 +125,12 @@ pub(crate) const STEPS: &[Step] = &[
         title: "every interleaving of the passive ports' borrowing",
         requirements: &[],
         run: loom,
+    },
+    Step {
+        name: "instructions",
+        title: "instructions that the pure crates take",
+        requirements: &[VALGRIND],
+        run: instructions::step,
     },
     Step {
         name: "fuzz",

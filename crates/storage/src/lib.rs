@@ -27,6 +27,7 @@ pub use changes::Replace;
 pub use download::Download;
 pub use error::StorageError;
 pub use facts::{Facts, Kind};
+pub use listing::long::format_long_entry;
 pub use listing::machine::{FactSelection, Permissions, format_machine_entry};
 pub use listing::{Format, ListOptions, Listing};
 pub use path::UPLOAD_NAME_PREFIX;

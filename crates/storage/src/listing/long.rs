@@ -15,7 +15,7 @@ const MONTHS: [&[u8; 3]; 12] =
 /// Appends the line of `name` without its end, as seen at `now_unix_seconds`.
 // Some of these fields are narrower on other processors than on this one.
 #[allow(clippy::useless_conversion)]
-pub(super) fn write_long_entry(status: &FileStat, name: &[u8], now_unix_seconds: i64, out: &mut Vec<u8>) {
+pub fn format_long_entry(status: &FileStat, name: &[u8], now_unix_seconds: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(&mode_letters(status.st_mode));
     out.push(b' ');
     write_decimal(u64::from(status.st_nlink), 4, out);

@@ -3,7 +3,7 @@
 
 mod entries;
 mod glob;
-mod long;
+pub(crate) mod long;
 pub(crate) mod machine;
 mod names;
 
@@ -15,7 +15,7 @@ use nix::sys::stat::{fstat, fstatat};
 
 use self::entries::{Entries, Filter};
 use self::glob::{Pattern, is_pattern};
-use self::long::write_long_entry;
+use self::long::format_long_entry;
 use self::machine::{FactSelection, Permissions, format_machine_entry};
 use self::names::write_printable;
 use crate::path::RelativePath;
@@ -197,7 +197,7 @@ impl EntryWriter {
             }
             Format::Long => {
                 let Ok(status) = fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) else { return };
-                write_long_entry(&status, name, self.now_unix_seconds, out);
+                format_long_entry(&status, name, self.now_unix_seconds, out);
                 if Facts::from(&status).kind == Kind::Symlink
                     && let Ok(link) = readlinkat(&self.directory, name)
                 {

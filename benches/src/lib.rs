@@ -1,0 +1,4 @@
+//! What benches and instruction counts have in common.
+#![forbid(unsafe_code)]
+
+pub mod dialogue;
