@@ -225,7 +225,8 @@ section! {
         /// Close a connection without a command or a transfer for this long. It never ends a transfer.
         idle_s: Seconds = Seconds::constant::<300>(),
 
-        /// Give a data connection this long to come about; then the answer is 425.
+        /// Give a data connection this long to come about; then the answer is 425. A reload can raise it to 60, or to what it
+        /// was at the start.
         data_s: Seconds = Seconds::constant::<30>(),
 
         /// End a transfer, or a client that takes no replies, when not a byte has moved for this long.
