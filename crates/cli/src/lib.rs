@@ -40,7 +40,8 @@ pub enum Command {
     ///
     /// Reads file and environment as `serve` does, binds nothing, and prints every error with its place, or the whole
     /// configuration as it would hold.
-    CheckConfig(Box<Serve>),
+    #[command(after_long_help = CHECK_CONFIG_EXAMPLES)]
+    CheckConfig(Box<CheckConfig>),
 
     /// Say which data connections will work, and why the others will not.
     ///
@@ -85,6 +86,11 @@ Examples:
       Two listeners; started as root, it goes on as the user ftp.
 
   ringftpd serve --config /etc/ringftpd.toml";
+
+const CHECK_CONFIG_EXAMPLES: &str = "\
+Examples:
+  ringftpd check-config /etc/ringftpd.toml
+  ringftpd check-config /etc/ringftpd.toml --passive-ports 50000-50015";
 
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
@@ -165,6 +171,23 @@ pub struct Serve {
     /// The directory to serve. Clients see it as `/` and cannot leave it.
     directory: Option<PathBuf>,
 
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// What a configuration is checked with.
+#[derive(Debug, Args)]
+pub struct CheckConfig {
+    /// The TOML file with the configuration, as behind `--config`.
+    #[arg(conflicts_with = "config")]
+    file: Option<PathBuf>,
+
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Debug, Args)]
+struct Flags {
     /// A TOML file with the configuration.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -258,8 +281,23 @@ impl Serve {
     /// Where the configuration comes from, with this process's environment.
     #[must_use]
     pub fn into_sources(self) -> Sources {
+        self.flags.into_sources(self.directory)
+    }
+}
+
+impl CheckConfig {
+    /// Where the configuration comes from, with this process's environment.
+    #[must_use]
+    pub fn into_sources(mut self) -> Sources {
+        self.flags.config = self.file.or(self.flags.config);
+        self.flags.into_sources(None)
+    }
+}
+
+impl Flags {
+    fn into_sources(self, directory: Option<PathBuf>) -> Sources {
         let overrides = Overrides {
-            directory: self.directory,
+            directory,
             listen: (!self.listen.is_empty()).then_some(self.listen),
             user: self.user,
             workers: self.workers,

@@ -6,6 +6,7 @@ mod support;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 
 use nix::sys::signal::Signal;
 use support::address::lone_address;
@@ -109,6 +110,32 @@ fn what_cannot_be_served_is_refused_with_the_reason() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("its address").to_string();
     assert!(refusal(scratch.path(), &["--listen", &address]).contains(&address));
+}
+
+#[test]
+fn a_configuration_is_checked_without_being_served() {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let file = |name: &str, text: &str| {
+        let path = scratch.path().join(name);
+        fs::write(&path, text).expect("a file");
+        path
+    };
+    let check = |arguments: &[&Path]| {
+        Program::new(env!("CARGO_BIN_EXE_ringftpd"), "ringftpd", scratch.path(), scratch.path())
+            .arg("check-config")
+            .args(arguments)
+    };
+    let good = file("good.toml", "directory = '.'\n[passive]\nports = '50000-50015'\n");
+    let bad = file("bad.toml", "directory = '.'\n[passive]\nports = '50015-50000'\n");
+    let config = Path::new("--config");
+    for arguments in [vec![&*good], vec![config, &good]] {
+        assert!(check(&arguments).succeeds().stdout.contains("50000-50015"));
+    }
+    for arguments in [vec![&*bad], vec![config, &bad]] {
+        let said = check(&arguments).fails().stderr;
+        assert!(said.contains("bad.toml:3:9: passive.ports") && said.contains("backwards"), "{said}");
+    }
+    check(&[&good, config, &good]).fails();
 }
 
 #[test]
