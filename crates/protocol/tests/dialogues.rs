@@ -4,7 +4,7 @@
 //! stands for any rest), `A:` what the session asks of the outside, `E:` what happens outside. Empty lines and `#` comments are
 //! passed over. Everything that the session says or asks must be in the dialogue, in order.
 //!
-//! The events: `login reader|uploader|writer|refused|unavailable`, `passive ADDRESS|none`, `foreign yes|no`, `file done|size N|time N|line TEXT|
+//! The events: `login reader|uploader|writer|refused|unavailable`, `passive ADDRESS|none`, `address permitted|foreign|server`, `file done|size N|time N|line TEXT|
 //! digest HEX END|refused CODE TEXT`, `opened download N|upload|unique NAME|listing`, `moved N`, `ended
 //! complete|aborted|refused CODE TEXT|failed CODE TEXT`, `deadline login|idle|shutdown`, `line too long`, `expired port`.
 
@@ -17,8 +17,8 @@ use std::sync::Arc;
 use protocol::reply::{Code, Reply};
 use protocol::rights::Rights;
 use protocol::session::{
-    Action, DataSetup, Deadline, FileAnswer, FileRequest, LoginVerdict, Opened, PassiveKind, Session,
-    SessionSettings, TransferEnd, TransferKind,
+    Action, AddressVerdict, DataSetup, Deadline, FileAnswer, FileRequest, LoginVerdict, Opened, PassiveKind,
+    Session, SessionSettings, TransferEnd, TransferKind,
 };
 
 #[test]
@@ -40,7 +40,7 @@ struct Dialogue {
     /// What came out and is not yet accounted for, each line as the dialogue would write it.
     out: std::collections::VecDeque<String>,
     passive: Option<PassiveKind>,
-    foreign: Option<std::net::SocketAddr>,
+    address: Option<std::net::SocketAddr>,
     file: Option<FileRequest>,
 }
 
@@ -53,7 +53,7 @@ impl Dialogue {
             session: Session::new(Arc::new(settings), peer.parse().unwrap()),
             out: std::collections::VecDeque::new(),
             passive: None,
-            foreign: None,
+            address: None,
             file: None,
         };
         dialogue.collect();
@@ -107,7 +107,7 @@ impl Dialogue {
             self.out.push_back(format!("A: {}", describe(&action)));
             match action {
                 Action::LeasePassive(kind) => self.passive = Some(kind),
-                Action::PermitForeignAddress(address) => self.foreign = Some(address),
+                Action::PermitAddress(address) => self.address = Some(address),
                 Action::File(request) => self.file = Some(*request),
                 _ => {}
             }
@@ -129,10 +129,15 @@ impl Dialogue {
                 let leased = rest.parse().map_err(|_| Reply::fixed(Code::new(425), "No port."));
                 self.session.handle_passive(kind, leased);
             }
-            "foreign" => {
+            "address" => {
                 let address =
-                    self.foreign.take().unwrap_or_else(|| panic!("{place}: nothing foreign was asked for"));
-                self.session.handle_foreign_address(address, rest == "yes");
+                    self.address.take().unwrap_or_else(|| panic!("{place}: no address was asked for"));
+                let verdict = match rest {
+                    "permitted" => AddressVerdict::Permitted,
+                    "foreign" => AddressVerdict::Foreign,
+                    _ => AddressVerdict::TheServer,
+                };
+                self.session.handle_address_verdict(address, verdict);
             }
             "file" => {
                 let request = self.file.take().unwrap_or_else(|| panic!("{place}: no file was asked for"));

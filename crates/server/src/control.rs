@@ -17,8 +17,8 @@ use accounts::AccountSession;
 use protocol::line::{Frame, LINE_BYTES_MAX, LineSplitter};
 use protocol::reply::Reply;
 use protocol::session::{
-    Action, DataSetup, Deadline, FileAnswer, FileRequest, LoginVerdict, PassiveKind, Secret, Session,
-    Transfer, TransferEnd,
+    Action, AddressVerdict, DataSetup, Deadline, FileAnswer, FileRequest, LoginVerdict, PassiveKind, Secret,
+    Session, Transfer, TransferEnd,
 };
 use runtime::{IdleTimer, Stream, timeout_at};
 use storage::Root;
@@ -352,7 +352,7 @@ impl ControlConnection {
                 Action::Authenticate { user, password } => self.authenticate(&user, &password),
                 Action::LeasePassive(kind) => self.lease_passive(kind),
                 Action::ReturnPassive => self.lease = None,
-                Action::PermitForeignAddress(address) => self.permit_foreign_address(address),
+                Action::PermitAddress(address) => self.permit_address(address),
                 Action::Transfer(transfer) => self.begin_transfer(*transfer),
                 Action::Abort => self.abort(),
                 Action::File(request) => self.begin_file_request(*request),
@@ -475,12 +475,14 @@ impl ControlConnection {
         self.session.user().is_some_and(|user| self.worker.settings.get().peers.fxp.permits_user(user))
     }
 
-    fn permit_foreign_address(&mut self, address: SocketAddr) {
-        let permitted = self.may_fxp() && self.worker.settings.get().peers.fxp.permits_address(address.ip());
-        if !permitted {
-            tracing::warn!(session = self.id, peer = %self.peer.ip(), asked = %address, "refused to connect to a foreign address");
+    fn permit_address(&mut self, address: SocketAddr) {
+        let own_ports = &self.worker.service.own_ports;
+        let peers = &self.worker.settings.get().peers;
+        let verdict = peers.verdict_on(address, self.peer.ip(), self.may_fxp(), own_ports);
+        if verdict != AddressVerdict::Permitted {
+            tracing::warn!(session = self.id, peer = %self.peer.ip(), asked = %address, ?verdict, "refused to connect");
         }
-        self.session.handle_foreign_address(address, permitted);
+        self.session.handle_address_verdict(address, verdict);
     }
 
     fn begin_transfer(&mut self, transfer: Transfer) {

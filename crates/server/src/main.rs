@@ -21,6 +21,7 @@ mod logging;
 mod logins;
 mod metrics;
 mod newcomers;
+mod own_ports;
 mod passive;
 mod peers;
 mod privileges;

@@ -3,10 +3,13 @@
 //! A lease is kept under one key. For a client that is its address, or its network, or (behind listed proxies) the one key that
 //! stands for all of them; for a session that may transfer between servers it is a key that any permitted address fits.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use config::Network;
 use passive_ports::ClientAddress;
+use protocol::session::AddressVerdict;
+
+use crate::own_ports::OwnPorts;
 
 /// Which address a data connection must come from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -64,6 +67,25 @@ impl DataPeers {
             own
         };
         [own, any]
+    }
+
+    /// Whether a session of `client` may have a data connection made to `address`.
+    pub(crate) fn verdict_on(
+        &self,
+        address: SocketAddr,
+        client: IpAddr,
+        may_fxp: bool,
+        own_ports: &OwnPorts,
+    ) -> AddressVerdict {
+        if may_fxp && self.fxp.permits_address(address.ip()) {
+            AddressVerdict::Permitted
+        } else if address.ip().to_canonical() != client {
+            AddressVerdict::Foreign
+        } else if own_ports.contains(address) {
+            AddressVerdict::TheServer
+        } else {
+            AddressVerdict::Permitted
+        }
     }
 
     fn key(&self, address: IpAddr) -> ClientAddress {
@@ -179,6 +201,23 @@ mod tests {
         assert!(arrives(&peers, "192.0.2.1", "192.0.2.1", true, "198.51.100.7"));
         assert!(!arrives(&peers, "192.0.2.1", "192.0.2.1", true, "203.0.113.7"));
         assert!(!arrives(&peers, "192.0.2.1", "192.0.2.1", false, "198.51.100.7"));
+    }
+
+    #[test]
+    fn a_session_is_sent_to_its_client_and_to_listed_servers() {
+        let networks = vec!["198.51.100.0/24".parse().unwrap(), "127.0.0.1".parse().unwrap()];
+        let peers = DataPeers { fxp: FxpPolicy { networks, users: Vec::new() }, ..DataPeers::default() };
+        let own = OwnPorts::new([2121]);
+        let verdict = |address: &str, client: &str, may_fxp| {
+            peers.verdict_on(address.parse().unwrap(), ip(client), may_fxp, &own)
+        };
+        assert_eq!(verdict("192.0.2.1:5000", "192.0.2.1", false), AddressVerdict::Permitted);
+        assert_eq!(verdict("192.0.2.2:5000", "192.0.2.1", false), AddressVerdict::Foreign);
+        assert_eq!(verdict("127.0.0.1:2121", "127.0.0.1", false), AddressVerdict::TheServer);
+        assert_eq!(verdict("198.51.100.7:5000", "192.0.2.1", false), AddressVerdict::Foreign);
+        assert_eq!(verdict("198.51.100.7:5000", "192.0.2.1", true), AddressVerdict::Permitted);
+        // Two sessions of one server may be the two servers.
+        assert_eq!(verdict("127.0.0.1:2121", "127.0.0.1", true), AddressVerdict::Permitted);
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::descriptors;
 use crate::logging::{LogLevelSetter, TransferLog, TransferLogGuard};
 use crate::logins::LoginGate;
 use crate::metrics::{Bounds, Metrics, MetricsListener};
+use crate::own_ports::OwnPorts;
 use crate::passive::Holder;
 use crate::privileges;
 use crate::readiness::Readiness;
@@ -57,6 +58,7 @@ pub(crate) fn serve(sources: Sources, config: &Config, log_level: LogLevelSetter
     let readiness = Arc::new(Readiness::default());
     let metrics: &'static Metrics =
         Box::leak(Box::new(Metrics::new(cores.len(), backend, Arc::clone(&readiness))));
+    let metrics_port = listener.as_ref().and_then(MetricsListener::port);
     if let Some(listener) = listener {
         listener.serve(metrics)?;
     }
@@ -68,7 +70,9 @@ pub(crate) fn serve(sources: Sources, config: &Config, log_level: LogLevelSetter
     drop(roots);
 
     let descriptors_open = descriptors::count_open().context("cannot count file descriptors")?;
+    let own_ports = addresses.iter().map(SocketAddr::port).chain(ports.iter().copied());
     let service: &'static Service = Box::leak(Box::new(Service {
+        own_ports: OwnPorts::new(own_ports.chain(metrics_port)),
         addresses,
         gate: LoginGate::new(&config.limits)?,
         admission: Admission::new(&config.limits, descriptors_max, descriptors_open),

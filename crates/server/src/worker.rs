@@ -19,6 +19,7 @@ use crate::logging::TransferLog;
 use crate::logins::LoginGate;
 use crate::metrics::{Metrics, Refusal, WorkerCounters};
 use crate::newcomers::{self, Newcomers};
+use crate::own_ports::OwnPorts;
 use crate::passive::{HandedOver, Holder, PassivePorts};
 use crate::replies;
 use crate::service_manager::Pulse;
@@ -28,6 +29,7 @@ use crate::settings::{CurrentSettings, Deadlines, Settings};
 pub(crate) struct Service {
     /// Where each listener listens.
     pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) own_ports: OwnPorts,
     pub(crate) gate: LoginGate,
     pub(crate) admission: Admission,
     pub(crate) sessions_started: AtomicU64,

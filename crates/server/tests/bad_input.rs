@@ -395,6 +395,24 @@ fn port_takes_six_numbers_of_the_clients_own_address() {
 }
 
 #[test]
+fn the_server_does_not_connect_to_itself() {
+    let site = writable(|served| tree::write(served, "file".as_ref(), b"contents"));
+    let mut client = client_of(&site);
+    let passive = client.leases();
+    for port in [site.server.address().port(), passive.port()] {
+        let [high, low] = port.to_be_bytes();
+        for command in [format!("PORT 127,0,0,1,{high},{low}"), format!("EPRT |1|127.0.0.1|{port}|")] {
+            assert!(client.says(command, 501).mentions("the server itself"));
+        }
+    }
+    // What was set up before stays so.
+    let mut data = client.connects_to(passive);
+    client.says("RETR file", 150);
+    assert_eq!(read_all(&mut data), b"contents");
+    client.hears(226);
+}
+
+#[test]
 fn eprt_takes_any_delimiter_and_its_own_family_only() {
     let site = writable(|served| tree::write(served, "file".as_ref(), b"contents"));
     let mut client = client_of(&site);

@@ -31,9 +31,9 @@ pub enum Action {
     LeasePassive(PassiveKind),
     /// Give back the passive port that is held, if there is one.
     ReturnPassive,
-    /// `PORT` or `EPRT` names an address that is not the client's: may this session ask for that? Answered by
-    /// [`Session::handle_foreign_address`](super::Session::handle_foreign_address).
-    PermitForeignAddress(SocketAddr),
+    /// `PORT` or `EPRT` names this address: may the session have a data connection made to it? Answered by
+    /// [`Session::handle_address_verdict`](super::Session::handle_address_verdict).
+    PermitAddress(SocketAddr),
     /// Do this transfer; answered by [`Session::handle_transfer_opened`](super::Session::handle_transfer_opened) once
     /// it is certain that it may begin, and by [`Session::handle_transfer_ended`](super::Session::handle_transfer_ended).
     Transfer(Box<Transfer>),
@@ -45,6 +45,17 @@ pub enum Action {
     Logout,
     /// Close the control connection once everything before is sent.
     Close,
+}
+
+/// What became of [`Action::PermitAddress`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressVerdict {
+    /// It is the client's own, or the account may have transfers made between two servers.
+    Permitted,
+    /// It is somebody else's: a transfer between two servers, or the bounce attack of RFC 2577 section 3.
+    Foreign,
+    /// It is where this server listens itself.
+    TheServer,
 }
 
 /// A password on its way to whoever checks it. It does not print.

@@ -8,7 +8,7 @@ use crate::reply::Reply;
 
 use super::replies as say;
 use super::transfers::DataSlot;
-use super::{Action, DataSetup, PassiveKind, Session, TransferType, Waiting};
+use super::{Action, AddressVerdict, DataSetup, PassiveKind, Session, TransferType, Waiting};
 
 impl Session {
     /// The outside leased a port for `PASV` or `EPSV` (the address is the one to tell the client), or could not: then
@@ -84,14 +84,13 @@ impl Session {
         }
     }
 
-    /// Whether the account may have a data connection made to an address that is not the client's own: a transfer between
-    /// two servers, or the bounce attack of RFC 2577 section 3.
-    pub fn handle_foreign_address(&mut self, address: SocketAddr, permitted: bool) {
+    /// Whether a data connection may be made to an address.
+    pub fn handle_address_verdict(&mut self, address: SocketAddr, verdict: AddressVerdict) {
         self.stop_waiting();
-        if permitted {
-            self.set_active(address);
-        } else {
-            self.reply(say::FOREIGN_ADDRESS);
+        match verdict {
+            AddressVerdict::Permitted => self.set_active(address),
+            AddressVerdict::Foreign => self.reply(say::FOREIGN_ADDRESS),
+            AddressVerdict::TheServer => self.reply(say::ADDRESS_OF_SERVER),
         }
         self.resume();
     }
@@ -119,10 +118,8 @@ impl Session {
             self.reply(say::ACTIVE_NOT_OFFERED);
         } else if address.port() < 1024 && !self.settings.privileged_ports {
             self.reply(say::PRIVILEGED_PORT);
-        } else if address.ip().to_canonical() == self.peer {
-            self.set_active(address);
         } else {
-            self.ask(Waiting::ForeignAddress, Action::PermitForeignAddress(address));
+            self.ask(Waiting::AddressVerdict, Action::PermitAddress(address));
         }
     }
 

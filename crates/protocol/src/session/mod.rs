@@ -29,8 +29,8 @@ mod replies;
 mod transfers;
 
 pub use action::{
-    Action, DataSetup, DigestForm, FileAnswer, FileRequest, ListFormat, ListRequest, Opened, PassiveKind,
-    Secret, Transfer, TransferEnd, TransferKind, TransferType, UploadMode,
+    Action, AddressVerdict, DataSetup, DigestForm, FileAnswer, FileRequest, ListFormat, ListRequest, Opened,
+    PassiveKind, Secret, Transfer, TransferEnd, TransferKind, TransferType, UploadMode,
 };
 pub use facts::FactSelection;
 pub use login::LoginVerdict;
@@ -130,7 +130,7 @@ enum Waiting {
     Nobody,
     Login,
     PassivePort,
-    ForeignAddress,
+    AddressVerdict,
     File,
 }
 

@@ -60,6 +60,7 @@ pub(super) const FOREIGN_ADDRESS: Reply = reply(
     501,
     "Rejected data connection to foreign address: it must be that of the control connection; behind a translator use EPSV or PASV.",
 );
+pub(super) const ADDRESS_OF_SERVER: Reply = reply(501, "Rejected data connection to the server itself.");
 pub(super) const PRIVILEGED_PORT: Reply =
     reply(501, "Rejected data connection to a privileged port (below 1024).");
 pub(super) const ASCII_TYPE: Reply = reply(200, "Type set to: ASCII.");

@@ -56,6 +56,11 @@ impl MetricsListener {
         bind().map(Self).with_context(|| format!("cannot listen for metrics on {address} (metrics.address)"))
     }
 
+    /// The port that it got.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.0.local_addr().ok().map(|address| address.port())
+    }
+
     /// Answers for as long as the process lives.
     pub(crate) fn serve(self, metrics: &'static Metrics) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
