@@ -1,9 +1,11 @@
 //! What has to hold of a running container.
 
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use anyhow::{Context as _, ensure};
 
@@ -198,24 +200,30 @@ fn advertised(site: &Site<'_>) -> anyhow::Result<()> {
     })
 }
 
-/// The last check: the container is gone after it.
+/// The last check: the container is gone after it. The client takes the rest of its file once the server drains.
 fn drained(site: &Site<'_>) -> anyhow::Result<()> {
-    let fetched = site.local.join("drained");
-    let mut curl = site.curl(&["--limit-rate", "12M", "--output", "drained", "ftp://127.0.0.1:2121/by-epsv"]);
-    let mut client = curl.stderr(Stdio::piped()).spawn().context("cannot run nsenter")?;
-    let moving = until("the transfer moves", || Ok(fs::metadata(&fetched).is_ok_and(|file| file.len() > 0)));
-    let stopped = moving.and_then(|()| {
-        ensure!(client.try_wait()?.is_none(), "the transfer ended before anything was stopped");
-        site.container.stop(PATIENCE.as_secs())
-    });
-    if stopped.is_err() {
-        // It may have ended by itself.
-        let _ = client.kill();
-    }
+    let mut curl = site.curl(&["ftp://127.0.0.1:2121/by-epsv"]);
+    let curl = curl.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut client = curl.spawn().context("cannot run nsenter")?;
+    let mut output = client.stdout.take().context("standard output is piped")?;
+    let mut fetched = vec![0; 1 << 20];
+    let (stopped, rest) = thread::scope(|scope| {
+        output.read_exact(&mut fetched)?;
+        let stopping = scope.spawn(|| site.container.stop(PATIENCE.as_secs()));
+        let draining = until("the log says that the server drains", || {
+            Ok(site.container.log()?.contains("draining: received SIGTERM"))
+        });
+        let rest = draining.and_then(|()| Ok(output.read_to_end(&mut fetched)?));
+        // A client that was not read to its end would wait for it.
+        drop(output);
+        anyhow::Ok((stopping.join(), rest))
+    })?;
     let ended = client.wait_with_output()?;
-    let stopped = stopped?;
+    rest?;
+    let stopped = stopped.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     ensure!(ended.status.success(), "curl: {}", String::from_utf8_lossy(&ended.stderr));
-    same(&site.local.join("large"), &fetched)?;
+    fs::write(site.local.join("drained"), fetched)?;
+    same(&site.local.join("large"), &site.local.join("drained"))?;
     ensure!(stopped == "exited 0", "the container {stopped}");
     Ok(())
 }
