@@ -70,7 +70,21 @@ enum Parsed {
     Malformed,
 }
 
+/// A line of version 1 whose end is not there. The parser takes some of them for malformed, and a proxy may send the line in
+/// pieces.
+fn is_begun_line(bytes: &[u8]) -> bool {
+    /// The longest line, its end included.
+    const LINE_BYTES_MAX: usize = 107;
+    let known = bytes.len().min(v1::PROTOCOL_PREFIX.len());
+    bytes[..known] == v1::PROTOCOL_PREFIX.as_bytes()[..known]
+        && bytes.len() < LINE_BYTES_MAX
+        && !bytes.contains(&b'\n')
+}
+
 fn parse(bytes: &[u8]) -> Parsed {
+    if is_begun_line(bytes) {
+        return Parsed::Part;
+    }
     let result = HeaderResult::parse(bytes);
     if result.is_incomplete() {
         return Parsed::Part;
@@ -133,6 +147,9 @@ mod tests {
             (peer.to_string(), reached.to_string()),
             ("192.0.2.7:40000".into(), "198.51.100.1:21".into())
         );
+        for cut in 0..length {
+            assert_eq!(parse(&line[..cut]), Parsed::Part, "cut at {cut}");
+        }
         let six = b"PROXY TCP6 2001:db8::7 2001:db8::1 40000 21\r\n";
         assert!(matches!(parse(six), Parsed::Whole { origin: Origin::Client { .. }, .. }));
         assert!(matches!(parse(b"PROXY UNKNOWN\r\n"), Parsed::Whole { origin: Origin::Proxy, .. }));
@@ -164,6 +181,7 @@ mod tests {
         assert_eq!(parse(b"USER anonymous\r\n"), Parsed::Malformed);
         assert_eq!(parse(b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 99999\r\n"), Parsed::Malformed);
         assert_eq!(parse(b"PROXY TCP4 192.0.2.7"), Parsed::Part);
-        assert_eq!(parse(b""), Parsed::Part);
+        assert_eq!(parse(&[b"PROXY TCP4 ", &[b'1'; 200][..]].concat()), Parsed::Malformed);
+        assert_eq!(parse(b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 21\n"), Parsed::Malformed);
     }
 }
