@@ -125,12 +125,15 @@ impl Reloader {
             Ok((prepared, kept)) => {
                 self.change(prepared, links);
                 if !kept.is_empty() {
-                    tracing::warn!("changes that take a restart, and are not made: {}", kept.join(", "));
+                    tracing::warn!("not changed, for that takes a restart: {}", kept.join(", "));
                 }
                 tracing::info!(generation = self.settings.generation, "configuration reloaded");
                 match kept.is_empty() {
                     true => String::from("configuration reloaded"),
-                    false => format!("configuration reloaded; these take a restart: {}", kept.join(", ")),
+                    false => format!(
+                        "configuration reloaded; not changed, for that takes a restart: {}",
+                        kept.join(", ")
+                    ),
                 }
             }
             Err(faulty) => {
@@ -168,11 +171,13 @@ impl Reloader {
         }
         (links.log_level)(config.log.level);
         links.service.gate.set_limits(&config.limits);
-        self.settings = Arc::new(settings);
+        let before = std::mem::replace(&mut self.settings, Arc::new(settings));
         let sessions_max = links.service.admission.sessions_max(&self.settings.admission);
         links.service.metrics.set_sessions_max(sessions_max);
         links.news.publish(Arc::clone(&self.settings));
         wait_until_taken_up(links, generation);
+        // What is taken apart here, with its roots and accounts, is not taken apart by the last worker to let go of it.
+        drop(before);
         // The old names are looked up until here.
         (self.running, self.book, self.resolver) = (config, book, resolver);
     }

@@ -186,14 +186,34 @@ fn what_takes_a_restart_is_said_in_one_line() {
     site.reload(
         "user = \"nobody\"\nbanner = \"new\"\n[passive]\nports = \"50000-50015\"\n[deadlines]\ndata_s = 600\n",
     );
-    let line = site.server.logs("take a restart", 1);
-    assert!(line.contains("not made: user, passive.ports, deadlines.data_s"), "{line}");
+    let line = site.server.logs("takes a restart", 1);
+    assert!(line.contains("takes a restart: user, passive.ports, deadlines.data_s"), "{line}");
     // The rest has changed, and the ports are those that they were.
     let mut client = Client::connect_only(site.server.address(), None);
     assert_eq!(client.hears(220).text(), b"new");
     client.says("USER anonymous", 331);
     client.says("PASS x", 230);
     assert!(!(50000..=50015).contains(&client.leases().port()));
+}
+
+#[test]
+fn the_users_file_is_read_again() {
+    let mut site = Site::new("");
+    let users = site.config.with_file_name("users.toml");
+    fs::write(&users, account("alice", "")).expect("a users file");
+    let config = "users_file = \"users.toml\"\n";
+    site.reload(config);
+    logs_in(&site.server, "alice", 230).quits();
+    logs_in(&site.server, "bob", 530);
+    fs::write(&users, account("bob", "")).expect("a users file");
+    site.reload_again();
+    logs_in(&site.server, "bob", 230).quits();
+    logs_in(&site.server, "alice", 530);
+    fs::write(&users, "[[accounts]]\nnam = \"bob\"\n").expect("a users file");
+    site.server.signal(Signal::SIGHUP);
+    let said = site.server.logs("users.toml:2:1: accounts[0].nam: unknown key; did you mean name?", 1);
+    assert!(said.contains("nothing changes"), "{said}");
+    logs_in(&site.server, "bob", 230).quits();
 }
 
 #[test]
