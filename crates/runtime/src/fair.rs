@@ -22,7 +22,7 @@ use crate::task::panic_message;
 const IDLE_THREAD_KEPT: Duration = Duration::from_secs(10);
 
 /// How much less of a processor the threads get than a worker that wants it too, as `nice(1)` counts.
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 5;
 
 type Job = Box<dyn FnOnce() + Send>;
 

@@ -38,9 +38,10 @@ mod transfers;
 mod worker;
 
 use std::fmt;
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 use std::process::ExitCode;
 
+use anyhow::ensure;
 use clap::Parser;
 use cli::{Cli, Command};
 use config::{Config, Sources, Warning};
@@ -121,21 +122,31 @@ fn tell(report: &doctor::Report) -> ExitCode {
 }
 
 fn hash_password() -> ExitCode {
-    let password = if io::stdin().is_terminal() {
-        rpassword::prompt_password("Password: ")
-    } else {
-        io::read_to_string(io::stdin().take(PASSWORD_BYTES_MAX))
-    };
-    let hash = password.map_err(anyhow::Error::from).and_then(|password| {
-        Ok(accounts::hash_password(password.trim_end_matches(['\r', '\n']).as_bytes())?)
-    });
-    match hash {
+    match read_password().and_then(|password| Ok(accounts::hash_password(&password)?)) {
         Ok(hash) => {
             println!("{hash}");
             ExitCode::SUCCESS
         }
         Err(error) => fail(&error),
     }
+}
+
+/// A password typed on the terminal, or the first line of standard input; none that no client could ever send.
+fn read_password() -> anyhow::Result<Vec<u8>> {
+    let mut password = Vec::new();
+    if io::stdin().is_terminal() {
+        password = rpassword::prompt_password("Password: ")?.into_bytes();
+    } else {
+        // With the end of the line, and a byte that shows that there is more.
+        io::stdin().lock().take(PASSWORD_BYTES_MAX + 3).read_until(b'\n', &mut password)?;
+    }
+    while password.pop_if(|last| matches!(last, b'\r' | b'\n')).is_some() {}
+    ensure!(!password.is_empty(), "there is no password; an account needs one");
+    ensure!(
+        password.len() as u64 <= PASSWORD_BYTES_MAX,
+        "a password of more than {PASSWORD_BYTES_MAX} bytes fits in no command of FTP"
+    );
+    Ok(password)
 }
 
 fn fail(reason: &impl fmt::Display) -> ExitCode {

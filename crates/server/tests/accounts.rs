@@ -7,7 +7,7 @@ mod support;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use raw::Client;
@@ -23,18 +23,25 @@ struct Accounts {
 }
 
 fn hash(password: &str) -> String {
+    let output = hash_of_input(format!("{password}\n").as_bytes());
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).expect("a hash is text").trim().to_owned()
+}
+
+/// What `ringftpd hash-password` makes of its standard input.
+fn hash_of_input(standard_input: &[u8]) -> Output {
     let mut hasher = Command::new(env!("CARGO_BIN_EXE_ringftpd"))
         .arg("hash-password")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("ringftpd starts");
     let mut input = hasher.stdin.take().expect("a pipe");
-    writeln!(input, "{password}").expect("ringftpd reads");
+    // One that has read enough does not take the rest.
+    let _ = input.write_all(standard_input);
     drop(input);
-    let output = hasher.wait_with_output().expect("ringftpd ends");
-    assert!(output.status.success());
-    String::from_utf8(output.stdout).expect("a hash is text").trim().to_owned()
+    hasher.wait_with_output().expect("ringftpd ends")
 }
 
 fn start(more: &str) -> Accounts {
@@ -278,6 +285,22 @@ fn the_right_password_from_the_wrong_place_is_answered_as_a_wrong_one() {
     stranger();
     // It counts as a failure; and who has to wait hears the same again.
     stranger();
+}
+
+#[test]
+fn no_hash_is_made_of_what_is_no_password() {
+    let refused = |input: &[u8]| {
+        let output = hash_of_input(input);
+        assert_eq!(output.status.code(), Some(1), "{}", input.escape_ascii());
+        assert!(output.stdout.is_empty());
+        String::from_utf8(output.stderr).expect("what it says is text")
+    };
+    assert!(refused(b"").contains("there is no password"));
+    assert!(refused(b"\r\n").contains("there is no password"));
+    assert!(refused(&[b'x'; 4097]).contains("more than 4096 bytes"));
+    // The first line is the password, whatever bytes it has.
+    assert!(hash_of_input(b"\xfc\xdf\nanother line\n").status.success());
+    assert!(hash_of_input(&[b'x'; 4096]).status.success());
 }
 
 #[test]
