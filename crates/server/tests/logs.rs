@@ -105,13 +105,14 @@ fn lines_of(format: &str) -> Vec<String> {
 }
 
 /// What is said of the server and not of a session.
-const NOT_OF_A_SESSION: [&str; 6] = [
+const NOT_OF_A_SESSION: [&str; 7] = [
     "metrics on http",
     "listening on ",
     "ready",
     "draining: ",
     "io_uring cannot be used",
     "this machine has no IPv6",
+    "more workers than cores",
 ];
 
 #[test]
