@@ -84,11 +84,22 @@ pub(crate) fn bind_passive(
     let mut sockets = PassiveSockets { ports: Vec::new(), listeners: Vec::new() };
     match range {
         Some(range) => {
+            let mut left_out: Option<LeftOut> = None;
             for port in range {
                 match bind_on_all(&hosts, port, deadline) {
                     Ok(listeners) => sockets.add(listeners),
-                    Err(error) => tracing::warn!(port, %error, "a passive port is left out"),
+                    Err(error) => match &mut left_out {
+                        Some(run) if run.goes_on_with(port, &error) => run.high = port,
+                        run => {
+                            if let Some(run) = run.replace(LeftOut { low: port, high: port, error }) {
+                                run.tell();
+                            }
+                        }
+                    },
                 }
+            }
+            if let Some(run) = left_out {
+                run.tell();
             }
             if sockets.ports.is_empty() {
                 bail!(
@@ -112,6 +123,29 @@ pub(crate) fn bind_passive(
         }
     }
     Ok(sockets)
+}
+
+/// Ports side by side that could not be bound, all for the same reason. They are told in one line: a range that somebody else
+/// has may be one of ten thousand ports.
+struct LeftOut {
+    low: u16,
+    high: u16,
+    error: io::Error,
+}
+
+impl LeftOut {
+    fn goes_on_with(&self, port: u16, error: &io::Error) -> bool {
+        self.high.checked_add(1) == Some(port) && self.error.raw_os_error() == error.raw_os_error()
+    }
+
+    fn tell(self) {
+        let Self { low, high, error } = self;
+        if low == high {
+            tracing::warn!(port = low, %error, "a passive port is left out");
+        } else {
+            tracing::warn!(ports = format!("{low}-{high}"), %error, "passive ports are left out");
+        }
+    }
 }
 
 impl PassiveSockets {
