@@ -1,4 +1,4 @@
-//! What benches and instruction counts have in common.
+//! What benches and the programs beside them have in common.
 #![forbid(unsafe_code)]
 
 pub mod dialogue;

@@ -125,7 +125,7 @@ pub(crate) async fn keep_time(plan: Arc<Plan>, desk: Rc<Desk>) -> io::Result<()>
                 let left = schedule.due.borrow_mut().drain(..).count() as u64;
                 desk.recorder
                     .borrow_mut()
-                    .remark("units were due and found no free session until the end", left);
+                    .remark("units that were due had found no free session when the time was over", left);
                 schedule.wake_all();
             }
             return Ok(());

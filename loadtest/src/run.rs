@@ -12,7 +12,9 @@ use nix::unistd::Pid;
 use runtime::{WorkerConfig, spawn_worker};
 
 use crate::cli::RunOptions;
-use crate::measure::{Live, Memory, ProcessorClock, Recorder, ServerUsage, Window, descriptors, memory};
+use crate::measure::{
+    Live, Memory, ProcessorClock, Recorder, ServerUsage, Window, descriptors, memory, own_processor_time,
+};
 use crate::plan::Plan;
 use crate::probe::published;
 use crate::report::{Findings, Progress, Report, Totals, assemble};
@@ -142,8 +144,7 @@ impl Watcher<'_> {
         let window = self.plan.window;
         let mut ended_early = self.wait_until(window.opens, progress);
         let opened = Instant::now();
-        let own = ProcessorClock::of(Pid::this());
-        let tester_before = own.now().unwrap_or_default();
+        let tester_before = own_processor_time();
         let server_before = self.server_time();
         if ended_early.is_none() {
             ended_early = self.wait_until(window.closes, progress);
@@ -162,7 +163,7 @@ impl Watcher<'_> {
         let measured = opened.elapsed();
         let processor =
             self.server_time().zip(server_before).map(|(after, before)| after.saturating_sub(before));
-        let tester = own.now().unwrap_or_default().saturating_sub(tester_before);
+        let tester = own_processor_time().saturating_sub(tester_before);
         let memory = memory_seen.or_else(|| self.memory());
         let server = ServerWatched {
             processor,

@@ -125,8 +125,15 @@ fn compare(kept: &Counts, counted: &Counts, growth_percent_max: f64) -> Vec<Verd
 
 /// Counts every case.
 fn count() -> anyhow::Result<Counts> {
-    let mut build =
-        cargo(["build", "--release", "--locked", "--package", "ringftpd-benches", "--bin", "instructions"]);
+    let mut build = cargo([
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "ringftpd-bench-programs",
+        "--bin",
+        "instructions",
+    ]);
     ensure!(succeeds(&mut build)?, "the cases do not build");
     let program = std::env::current_exe().context("cannot tell where this program is")?;
     let program = program.ancestors().nth(2).unwrap_or(Path::new("target")).join("release/instructions");

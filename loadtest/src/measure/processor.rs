@@ -91,6 +91,11 @@ fn cgroup_time(folder: &Path) -> anyhow::Result<Duration> {
     Ok(Duration::from_nanos(usage.trim().parse()?))
 }
 
+/// The processor time of this process alone: a server that it started is a child of it, and counts elsewhere.
+pub(crate) fn own_processor_time() -> Duration {
+    ClockId::CLOCK_PROCESS_CPUTIME_ID.now().map_or(Duration::ZERO, Duration::from)
+}
+
 fn living(pid: Pid) -> nix::Result<Duration> {
     let clock: ClockId = clock_getcpuclockid(pid)?;
     Ok(clock.now()?.into())
@@ -176,6 +181,21 @@ mod tests {
         let memory = memory(pid).unwrap();
         assert!(0 < memory.resident_bytes && memory.resident_bytes <= memory.peak_bytes);
         assert!(descriptors(pid).unwrap() >= 3);
+    }
+
+    #[test]
+    fn a_child_is_not_this_process() {
+        let mut child = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        let clock = ProcessorClock::of(Pid::this());
+        let before = (clock.now().unwrap(), own_processor_time());
+        let half_a_second = Duration::from_millis(500);
+        while clock.now().unwrap() - before.0 < half_a_second {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Other tests run in this process at the same time.
+        assert!(own_processor_time() - before.1 < clock.now().unwrap() - before.0);
     }
 
     #[test]

@@ -16,7 +16,7 @@ Written by `cargo xtask compare`, which fetches the other servers, starts each o
 over such pairs, because a machine is not the same from minute to minute. **Trust the ratios, not the microseconds.** Processor
 time is the kernel's account of the server's control group: what a server forks, and what the kernel works for it, is in it.
 
-The *roofline* answers the same packets with canned replies: no parsing, no checks, no files (`benches/src/bin/roofline.rs`). It
+The *roofline* answers the same packets with canned replies: no parsing, no checks, no files (`benches/programs/src/bin/roofline.rs`). It
 is what the kernel's own work costs. The *best peer* is, in each table by itself, the other FTP server with the lowest figure.
 Latencies are of a closed loop: they compare servers under a load that each can carry, and say nothing about overload.
 The same with bars: [benchmarks.html](benchmarks.html).

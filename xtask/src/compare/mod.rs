@@ -69,7 +69,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         bail!("there is no scenario {unknown}; there are {}", known.join(", "));
     }
     let (load_core, server_core) = cores()?;
-    let packages = ["ringftpd", "loadtest", "ringftpd-benches"].map(|package| ["--package", package]);
+    let packages = ["ringftpd", "loadtest", "ringftpd-bench-programs"].map(|package| ["--package", package]);
     let mut build = cargo(["build", "--release", "--locked", "--bins"]);
     ensure!(succeeds(build.args(packages.as_flattened()))?, "it does not build");
     let program = std::env::current_exe().context("cannot tell where this program is")?;
