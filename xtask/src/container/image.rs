@@ -43,8 +43,9 @@ pub(crate) fn command(options: &Options) -> anyhow::Result<()> {
     let works = |engine: &&str| shell::succeeds_quietly(Command::new(engine).arg("info"));
     let engine =
         options.engine.as_deref().or_else(|| ["podman", "docker", "buildah"].into_iter().find(works));
-    let engine = engine
-        .context("neither podman nor docker nor buildah works here; on Debian: apt-get install podman")?;
+    let engine = engine.context(
+        "neither podman nor docker nor buildah works here; on Debian: apt-get install podman runc",
+    )?;
     compile()?;
     build_by(Command::new(engine).arg("build"), engine == "docker", &options.tag)?;
     println!("{engine} has the image {}", options.tag);
