@@ -4,11 +4,8 @@
 //! whole server, and the addresses that wait for it take turns; a failed login is answered late, and an address that
 //! fails too often waits.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +15,6 @@ use accounts::{
 };
 use anyhow::Context as _;
 use config::{Config, Limits, Network};
-use protocol::rights::Rights;
 use protocol::session::{LoginVerdict, Secret};
 use runtime::{FairPool, sleep_until};
 use storage::Root;
@@ -28,6 +24,7 @@ use crate::logging::loggable;
 use crate::metrics::LoginEnd;
 use crate::peers::contains;
 use crate::rates::Rates;
+use crate::roots::OpenRoots;
 use crate::settings::Current;
 
 /// Who may log in, and what belongs to each account.
@@ -283,55 +280,5 @@ pub(crate) fn log(
         LoginVerdict::Accepted(_) if is_anonymous => tracing::debug!(session, %peer, user, "logged in"),
         LoginVerdict::Accepted(_) => tracing::info!(session, %peer, user, "logged in"),
         _ => tracing::warn!(session, %peer, user, ?verdict, "login refused"),
-    }
-}
-
-/// The roots of a configuration, open. Accounts that have none of their own share the server's.
-pub(crate) struct OpenRoots {
-    anonymous: Arc<Root>,
-    /// In the order of the accounts.
-    named: Vec<Arc<Root>>,
-}
-
-impl OpenRoots {
-    /// Opens every root, each once. Blocks. The server's own directory is opened in any case: what is wrong with it is
-    /// said at once.
-    pub(crate) fn open<'c>(config: &'c Config) -> anyhow::Result<Self> {
-        let mut open: HashMap<&Path, Arc<Root>> = HashMap::new();
-        let mut root = |own: &'c Option<PathBuf>, key: &str| {
-            let (path, key) = match own {
-                Some(own) => (own.as_path(), key),
-                None => (config.directory.as_path(), "directory"),
-            };
-            match open.entry(path) {
-                Entry::Occupied(known) => Ok(Arc::clone(known.get())),
-                Entry::Vacant(vacant) => {
-                    let cannot = || format!("{key}: cannot serve {}", path.display());
-                    let root = Root::open(path).with_context(cannot)?;
-                    anyhow::Ok(Arc::clone(vacant.insert(Arc::new(root))))
-                }
-            }
-        };
-        let anonymous = root(&config.anonymous.root, "anonymous.root")?;
-        let named = config
-            .accounts
-            .iter()
-            .map(|account| root(&account.root, "accounts.root"))
-            .collect::<anyhow::Result<_>>()?;
-        Ok(Self { anonymous, named })
-    }
-
-    /// The directories into which somebody may upload, each once.
-    pub(crate) fn for_uploads(&self, config: &Config) -> Vec<Arc<Root>> {
-        let anonymous = config.anonymous.access.rights().unwrap_or(Rights::empty());
-        let rights = std::iter::once(anonymous).chain(config.accounts.iter().map(|account| account.rights));
-        let mut roots: Vec<Arc<Root>> = Vec::new();
-        for (root, rights) in std::iter::once(&self.anonymous).chain(&self.named).zip(rights) {
-            let is_new = !roots.iter().any(|known| Arc::ptr_eq(known, root));
-            if rights.contains(Rights::UPLOAD) && is_new {
-                roots.push(Arc::clone(root));
-            }
-        }
-        roots
     }
 }

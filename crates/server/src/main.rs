@@ -31,9 +31,11 @@ mod readiness;
 mod record;
 mod reload;
 mod replies;
+mod roots;
 mod serve;
 mod service_manager;
 mod settings;
+mod sweep;
 mod transfers;
 mod worker;
 

@@ -17,10 +17,11 @@ use runtime::Publisher;
 use crate::advertise::{AddressBook, Resolver};
 use crate::ledger::Ledger;
 use crate::logging::LogLevelSetter;
-use crate::logins::OpenRoots;
 use crate::metrics::Reload;
+use crate::roots::OpenRoots;
 use crate::service_manager::ServiceManager;
 use crate::settings::{self, Settings};
+use crate::sweep::Sweeper;
 use crate::worker::Service;
 
 /// How long the workers have to take new settings up before the log says that one does not.
@@ -31,6 +32,7 @@ pub(crate) struct Reloader {
     sources: Sources,
     running: Config,
     settings: Arc<Settings>,
+    roots: OpenRoots,
     book: AddressBook,
     resolver: Option<Resolver>,
     ledger: Ledger,
@@ -47,6 +49,7 @@ pub(crate) struct Links {
     pub(crate) workers: usize,
     pub(crate) log_level: LogLevelSetter,
     pub(crate) manager: Arc<ServiceManager>,
+    pub(crate) sweeper: Sweeper,
 }
 
 /// Asks for reloads. Those that are asked for while one runs become one.
@@ -72,9 +75,13 @@ struct Prepared {
 
 impl Prepared {
     /// Opens and looks up what the configuration names. Blocks.
-    fn new(config: Config, before: &AddressBook) -> anyhow::Result<Self> {
-        let roots = OpenRoots::open(&config)?;
-        let mut book = AddressBook::after(before);
+    fn new(
+        config: Config,
+        roots_before: Option<&OpenRoots>,
+        book_before: &AddressBook,
+    ) -> anyhow::Result<Self> {
+        let roots = OpenRoots::open(&config, roots_before)?;
+        let mut book = AddressBook::after(book_before);
         let listeners = settings::listeners(&config, &mut book);
         let every = config.passive.resolve_every_s.duration();
         let resolver = book.keep_fresh(every).context("cannot start a thread")?;
@@ -83,18 +90,21 @@ impl Prepared {
 }
 
 impl Reloader {
-    /// The first settings, from the configuration of the start; with them the roots that may have leftovers of uploads.
+    /// The first settings, from the configuration of the start.
     pub(crate) fn first(
         sources: Sources,
         config: Config,
         data_deadline_max: Duration,
-    ) -> anyhow::Result<(Self, OpenRoots)> {
+    ) -> anyhow::Result<Self> {
         let Prepared { config, roots, book, resolver, listeners } =
-            Prepared::new(config, &AddressBook::default())?;
+            Prepared::new(config, None, &AddressBook::default())?;
         let mut ledger = Ledger::default();
         let settings = Arc::new(Settings::new(&config, 0, &roots, listeners, &mut ledger));
-        let reloader = Self { sources, running: config, settings, book, resolver, ledger, data_deadline_max };
-        Ok((reloader, roots))
+        Ok(Self { sources, running: config, settings, roots, book, resolver, ledger, data_deadline_max })
+    }
+
+    pub(crate) fn roots(&self) -> &OpenRoots {
+        &self.roots
     }
 
     pub(crate) fn settings(&self) -> &Arc<Settings> {
@@ -157,7 +167,7 @@ impl Reloader {
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        Ok((Prepared::new(config, &self.book)?, kept))
+        Ok((Prepared::new(config, Some(&self.roots), &self.book)?, kept))
     }
 
     /// Makes the new configuration the one that holds. Nothing can fail any more.
@@ -179,7 +189,10 @@ impl Reloader {
         // What is taken apart here, with its roots and accounts, is not taken apart by the last worker to let go of it.
         drop(before);
         // The old names are looked up until here.
-        (self.running, self.book, self.resolver) = (config, book, resolver);
+        if let Err(error) = links.sweeper.sweep(roots.new_for_uploads(&config, &self.roots), Duration::ZERO) {
+            tracing::warn!(%error, "could not look for uploads that an earlier run left unfinished");
+        }
+        (self.running, self.roots, self.book, self.resolver) = (config, roots, book, resolver);
     }
 }
 

@@ -18,7 +18,6 @@ use runtime::{
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use storage::Root;
 
 use crate::admission::Admission;
 use crate::bind::{self, PassiveSockets};
@@ -33,6 +32,7 @@ use crate::readiness::Readiness;
 use crate::reload::{Links, Reloader, Reloads};
 use crate::service_manager::{Pulse, ServiceManager};
 use crate::settings::Settings;
+use crate::sweep::Sweeper;
 use crate::worker::{self, Service, WorkerParts};
 
 /// How many connections one worker may have accepted for another before that one takes them.
@@ -65,9 +65,10 @@ pub(crate) fn serve(sources: Sources, config: &Config, log_level: LogLevelSetter
     let (transfer_log, _transfer_log_guard) = open_transfer_log(config, metrics)?.unzip();
     // As the user that serves them, so that what it may not read is found out now.
     let lease_lifetime = config.deadlines.data_s.duration().max(Limits::default().lease_lifetime);
-    let (reloader, roots) = Reloader::first(sources, config.clone(), lease_lifetime)?;
-    let sweep = Sweep::start(roots.for_uploads(config))?;
-    drop(roots);
+    let reloader = Reloader::first(sources, config.clone(), lease_lifetime)?;
+    let sweeper = Sweeper::default();
+    // Usually this is over at once, and nobody ever sees a leftover; a huge tree is swept while it is served.
+    sweeper.sweep(reloader.roots().for_uploads(config), SWEEP_WAIT).context("cannot start a thread")?;
 
     let descriptors_open = descriptors::count_open().context("cannot count file descriptors")?;
     let own_ports = addresses.iter().map(SocketAddr::port).chain(ports.iter().copied());
@@ -112,6 +113,7 @@ pub(crate) fn serve(sources: Sources, config: &Config, log_level: LogLevelSetter
         workers: cores.len(),
         log_level,
         manager: Arc::clone(&manager),
+        sweeper: sweeper.clone(),
     };
     let reloads = reloader.start(links)?;
     manager.ready(&format!(
@@ -125,7 +127,7 @@ pub(crate) fn serve(sources: Sources, config: &Config, log_level: LogLevelSetter
         shutdown.trigger();
     };
     wait_until_told(signals, running.workers, &reloads, stop)?;
-    sweep.stop();
+    sweeper.stop();
     Ok(())
 }
 
@@ -393,51 +395,6 @@ fn wait_until_told(
 
 fn name_of(signal: i32) -> &'static str {
     signal_hook::low_level::signal_name(signal).unwrap_or("a signal")
-}
-
-/// Clears away what an earlier run that was killed left of its uploads.
-struct Sweep {
-    cancelled: Arc<AtomicBool>,
-}
-
-impl Sweep {
-    fn start(roots: Vec<Arc<Root>>) -> anyhow::Result<Self> {
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let (done, wait) = mpsc::channel();
-        if roots.is_empty() {
-            return Ok(Self { cancelled });
-        }
-        let flag = Arc::clone(&cancelled);
-        thread::Builder::new()
-            .name(String::from("sweep"))
-            .spawn(move || {
-                for root in roots {
-                    sweep(&root, &flag);
-                }
-                // The start may have gone on already.
-                let _ = done.send(());
-            })
-            .context("cannot start a thread")?;
-        // Usually this is over at once, and nobody ever sees a leftover; a huge tree is swept while it is served.
-        let _ = wait.recv_timeout(SWEEP_WAIT);
-        Ok(Self { cancelled })
-    }
-
-    fn stop(self) {
-        self.cancelled.store(true, std::sync::atomic::Ordering::Relaxed);
-    }
-}
-
-fn sweep(root: &Root, cancelled: &AtomicBool) {
-    match root.sweep_stale_uploads(cancelled) {
-        Ok(report) if report.removed > 0 => {
-            tracing::info!(removed = report.removed, "removed uploads that an earlier run left unfinished");
-        }
-        Ok(_) => {}
-        Err(error) => {
-            tracing::warn!(%error, "could not look for uploads that an earlier run left unfinished");
-        }
-    }
 }
 
 #[cfg(test)]

@@ -18,9 +18,10 @@ use transfer::{CachePolicy, Route, RoutePreference};
 use crate::admission::AdmissionLimits;
 use crate::advertise::{AddressBook, Advertiser};
 use crate::ledger::Ledger;
-use crate::logins::{Logins, OpenRoots};
+use crate::logins::Logins;
 use crate::peers::DataPeers;
 use crate::rates::Rates;
+use crate::roots::OpenRoots;
 
 /// What holds for all workers and sessions.
 pub(crate) struct Settings {

@@ -319,6 +319,43 @@ fn reloads_leave_nothing_behind() {
 }
 
 #[test]
+fn a_root_that_was_replaced_is_what_the_next_login_sees() {
+    let of_bob = account("bob", "root = \"bob\"");
+    let mut site = Site::new(&account("alice", ""));
+    let bobs = site.config.with_file_name("bob");
+    tree::write(&bobs, "file".as_ref(), b"bob's");
+    let mut alice = logs_in(&site.server, "alice", 230);
+    site.reload(&of_bob);
+    let descriptors = site.server.descriptors();
+    // The same directory costs no descriptor more, although somebody is in it.
+    let mut bob = logs_in(&site.server, "bob", 230);
+    bob.says("TYPE I", 200);
+    for _ in 0..3 {
+        site.reload_again();
+    }
+    assert!(site.server.descriptors() <= descriptors + 1, "a control connection has come, and no root");
+    fs::rename(&bobs, site.config.with_file_name("old")).expect("moved");
+    tree::write(&bobs, "file".as_ref(), b"bob's new one");
+    site.reload_again();
+    assert_eq!(bob.fetches("RETR file"), b"bob's");
+    let mut again = logs_in(&site.server, "bob", 230);
+    again.says("TYPE I", 200);
+    assert_eq!(again.fetches("RETR file"), b"bob's new one");
+    alice.says("TYPE I", 200);
+    assert_eq!(alice.fetches("RETR file"), b"contents");
+}
+
+#[test]
+fn a_root_that_is_new_is_rid_of_leftovers() {
+    let mut site = Site::new("");
+    let drop_box = site.config.with_file_name("drop");
+    let leftover = ".ringftpd-upload-0123456789abcdef";
+    tree::write(&drop_box, leftover.as_ref(), b"half an upl");
+    site.reload(&account("camera", "root = \"drop\"\nrights = \"uploader\""));
+    until("it is swept", || !drop_box.join(leftover).exists());
+}
+
+#[test]
 fn the_log_level_changes() {
     let scratch = tempfile::tempdir().expect("a temporary directory");
     let config = scratch.path().join("ringftpd.toml");

@@ -72,9 +72,10 @@ fn an_environment_variable_that_does_not_parse_is_refused() {
     let scratch = tempfile::tempdir().expect("a temporary directory");
     let directory = scratch.path().to_str().expect("text");
     for command in ["serve", "check-config"] {
-        let said = refuses(&[command, directory], &[("RINGFTPD_WORKERS", "many")]);
+        let directory = ("RINGFTPD_DIRECTORY", directory);
+        let said = refuses(&[command], &[directory, ("RINGFTPD_WORKERS", "many")]);
         assert!(said.starts_with("ringftpd: RINGFTPD_WORKERS: "), "{said}");
-        let said = refuses(&[command, directory], &[("RINGFTPD_WORKER", "2")]);
+        let said = refuses(&[command], &[directory, ("RINGFTPD_WORKER", "2")]);
         assert!(
             said.contains("RINGFTPD_WORKER: unknown environment variable; did you mean RINGFTPD_WORKERS?"),
             "{said}"

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{AccessFlags, access, faccessat};
 
 use crate::StorageError;
@@ -40,6 +40,15 @@ impl Root {
             directory: Arc::new(directory),
             unnamed_uploads: access("/proc/self/fd", AccessFlags::F_OK).is_ok(),
         })
+    }
+
+    /// What tells this directory from every other that is open: its file system and its number there.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn identity(&self) -> Result<(u64, u64), StorageError> {
+        let facts = fstat(&*self.directory)?;
+        Ok((facts.st_dev, facts.st_ino))
     }
 
     /// Opens `path` beneath the root; waits for a disk where it must.

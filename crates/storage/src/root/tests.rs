@@ -181,3 +181,13 @@ fn directories_that_may_not_be_entered_are_told() {
         scratch.permit("closed", 0o700);
     });
 }
+
+#[test]
+fn a_directory_is_known_by_whatever_path_it_was_opened() {
+    let scratch = Scratch::new();
+    scratch.directory("deep");
+    let open = |path: &Path| Root::open(path).unwrap().identity().unwrap();
+    let itself = scratch.root.identity().unwrap();
+    assert_eq!(open(&scratch.at("deep/..")), itself);
+    assert_ne!(open(&scratch.at("deep")), itself);
+}
