@@ -14,6 +14,9 @@ use passive_ports::ClientAddress;
 /// How many tables the clients are spread over, so that workers seldom want the same one.
 const TABLES: usize = 64;
 
+/// How many descriptors are kept for data connections and files at most: two for each of some hundred transfers at a time.
+const KEPT_DESCRIPTORS_MAX: usize = 1024;
+
 /// The sessions that there are, counted by all workers together: a few shared counts for each session, at its start and
 /// its end. They are counted whether there is a limit or not, for a reload may set one.
 #[derive(Debug)]
@@ -59,8 +62,9 @@ pub(crate) enum Full {
 }
 
 impl Admission {
-    /// Three quarters of the descriptors that are left may be control connections; the rest is kept for data
-    /// connections and files, so that newcomers cannot starve those who are there.
+    /// Three quarters of the descriptors that are left may be control connections, and all of them but
+    /// [`KEPT_DESCRIPTORS_MAX`] where those are fewer; the rest is kept for data connections and files, so that newcomers
+    /// cannot starve those who are there.
     pub(crate) fn new(limits: &Limits, descriptors_max: u64, descriptors_open: u64) -> Self {
         let available =
             usize::try_from(descriptors_max.saturating_sub(descriptors_open)).unwrap_or(usize::MAX);
@@ -68,7 +72,7 @@ impl Admission {
         Self {
             total: AtomicUsize::new(0),
             pending: AtomicUsize::new(0),
-            possible: (available / 4 * 3).max(1),
+            possible: (available - (available / 4).min(KEPT_DESCRIPTORS_MAX)).max(1),
             clients: std::array::from_fn(|_| Mutex::default()),
             table_of: RandomState::new(),
             ipv4_prefix_bits: byte(limits.network_ipv4_prefix_bits.get()),
@@ -216,6 +220,11 @@ mod tests {
     #[test]
     fn one_session_is_always_possible() {
         assert_eq!(admission(10).sessions_max(&NO_LIMITS), 1);
+    }
+
+    #[test]
+    fn many_descriptors_are_not_kept_in_vain() {
+        assert_eq!(admission(20_020).sessions_max(&NO_LIMITS), 20_000 - KEPT_DESCRIPTORS_MAX);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::process::Command;
 
 use nix::unistd::Uid;
 use raw::{Client, read_all};
-use support::address::lone_address;
+use support::address::lone_addresses;
 use support::server::{Server, refusal};
 use support::tree;
 
@@ -87,7 +87,7 @@ fn an_environment_variable_that_does_not_parse_is_refused() {
 fn a_range_that_is_partly_taken_is_served_without_those_ports() {
     let scratch = tempfile::tempdir().expect("a temporary directory");
     tree::write(scratch.path(), "file".as_ref(), b"contents");
-    let first = lone_address();
+    let first = lone_addresses(4);
     let (low, high) = (first.port(), first.port() + 3);
     // The host is this process's own.
     let taken = TcpListener::bind((first.ip(), low + 1)).expect("a port");

@@ -13,6 +13,9 @@ const DESCRIPTORS_PER_WORKER: u64 = 24;
 /// Standard streams, the served directory, the resolver.
 const DESCRIPTORS_OTHERWISE: u64 = 16;
 
+/// How many the server keeps for data connections and files, if a quarter of what is left is more.
+const DESCRIPTORS_KEPT_MAX: u64 = 1024;
+
 /// Fewer than this many sessions is less than one busy client site needs.
 const SESSIONS_FEW: u64 = 256;
 
@@ -44,8 +47,9 @@ fn descriptors(config: &Config, plan: &Plan, machine: &Machine, limit: Descripto
         )
         .mend(format!("make the range smaller (sixteen ports serve thousands of clients), or {mend}"));
     }
-    // The server keeps a quarter for data connections and files, so that newcomers cannot starve those who are there.
-    let sessions = (limit.hard - fixed) / 4 * 3;
+    // The server keeps some for data connections and files, so that newcomers cannot starve those who are there.
+    let available = limit.hard - fixed;
+    let sessions = available - (available / 4).min(DESCRIPTORS_KEPT_MAX);
     let soft = match limit.soft < limit.hard {
         true => format!(" (the soft limit of {} is raised at the start)", limit.soft),
         false => String::new(),
