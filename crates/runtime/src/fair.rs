@@ -5,6 +5,7 @@
 //! have less of a claim to the processor than the workers, which go on while a core is full of such work.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::hash::Hash;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,6 +44,8 @@ struct Queue<K> {
     waiting: HashMap<K, Waiting>,
     turns: BTreeMap<u64, K>,
     numbers: u64,
+    /// The jobs of all together.
+    jobs_waiting: usize,
     threads: usize,
     threads_max: usize,
     idle_threads: usize,
@@ -65,6 +68,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> FairPool<K> {
             waiting: HashMap::new(),
             turns: BTreeMap::new(),
             numbers: 0,
+            jobs_waiting: 0,
             threads: 0,
             threads_max: threads_max.max(1),
             idle_threads: 0,
@@ -82,7 +86,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> FairPool<K> {
     /// How many jobs wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.shared.lock().waiting.values().map(|waiting| waiting.jobs.len()).sum()
+        self.shared.lock().jobs_waiting
     }
 
     /// Does `job` on behalf of `who`, when it is his turn, and gives its result. Dropping the future takes back a job that
@@ -124,6 +128,12 @@ impl<K: Clone + Eq + Hash + Send + 'static> FairPool<K> {
         drop(queue);
         self.shared.changed.notify_one();
         Ok(number)
+    }
+}
+
+impl<K> fmt::Debug for FairPool<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FairPool").field("waiting", &self.shared.lock().jobs_waiting).finish()
     }
 }
 
@@ -194,6 +204,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             Waiting { turn: number, jobs: BTreeMap::new() }
         });
         waiting.jobs.insert(number, job);
+        self.jobs_waiting += 1;
         number
     }
 
@@ -202,6 +213,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         let (_, who) = self.turns.pop_first()?;
         let waiting = self.waiting.get_mut(&who)?;
         let (_, job) = waiting.jobs.pop_first()?;
+        self.jobs_waiting -= 1;
         if waiting.jobs.is_empty() {
             self.waiting.remove(&who);
         } else {
@@ -217,6 +229,7 @@ impl<K: Eq + Hash> Queue<K> {
     fn take_back(&mut self, who: &K, number: u64) -> Option<Job> {
         let waiting = self.waiting.get_mut(who)?;
         let job = waiting.jobs.remove(&number)?;
+        self.jobs_waiting -= 1;
         if waiting.jobs.is_empty() {
             self.turns.remove(&waiting.turn);
             self.waiting.remove(who);
@@ -234,6 +247,7 @@ mod tests {
             waiting: HashMap::new(),
             turns: BTreeMap::new(),
             numbers: 0,
+            jobs_waiting: 0,
             threads: 0,
             threads_max: 1,
             idle_threads: 0,
@@ -254,6 +268,7 @@ mod tests {
         add(2, "b2");
         assert!(queue.take_back(&1, numbers[2]).is_some());
         assert!(queue.take_back(&1, numbers[2]).is_none());
+        assert_eq!(queue.jobs_waiting, 6);
         while let Some(job) = queue.next() {
             job();
         }

@@ -96,6 +96,11 @@ impl LoginGate {
         Ok(Self { failures: LoginFailures::new(failure_limits(limits)), checks })
     }
 
+    /// The threads that check passwords.
+    pub(crate) fn checks(&self) -> FairPool<IpAddr> {
+        self.checks.clone()
+    }
+
     pub(crate) fn set_limits(&self, limits: &Limits) {
         self.failures.set_limits(failure_limits(limits));
         self.checks.set_threads_max(checks_max(limits));

@@ -248,10 +248,11 @@ fn start_workers(
     let mut control: Vec<_> = sockets.control.into_iter().map(Vec::into_iter).collect();
     let mut passive = sockets.passive.listeners;
     if let Some(shard) = shards.first() {
-        start
-            .service
-            .metrics
-            .set_bounds(Bounds { passive: shard.observer(), passive_ports: sockets.passive.ports.len() });
+        start.service.metrics.set_bounds(Bounds {
+            passive: shard.observer(),
+            passive_ports: sockets.passive.ports.len(),
+            password_checks: start.service.gate.checks(),
+        });
     }
     let (says, accepting) = mpsc::channel();
     let pulses: Vec<_> = cores.iter().map(|_| Arc::new(Pulse::default())).collect();

@@ -8,12 +8,13 @@ mod endpoint;
 mod page;
 mod process;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use passive_ports::Observer;
-use runtime::{Backend, WorkerObserver};
+use runtime::{Backend, FairPool, WorkerObserver};
 
 use crate::logging::TransferLog;
 use crate::readiness::Readiness;
@@ -50,6 +51,7 @@ struct WatchedWorker {
 pub(crate) struct Bounds {
     pub(crate) passive: Observer,
     pub(crate) passive_ports: usize,
+    pub(crate) password_checks: FairPool<IpAddr>,
 }
 
 impl Metrics {

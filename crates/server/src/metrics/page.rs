@@ -141,6 +141,11 @@ impl All {
             "Logins that were decided. `must_wait`: the address had failed too often.",
             LoginEnd::ALL.map(|end| ([("outcome", end.name())], self.sum(|worker| worker.logins(end)))),
         )?;
+        page.gauge(
+            "ringftpd_password_checks_waiting",
+            "Logins whose password waits to be checked; `limits.password_checks_max` of them are at a time.",
+            self.0.bounds.get().map_or(0, |bounds| bounds.password_checks.waiting() as u64),
+        )?;
         page.counters(
             "ringftpd_deadlines_passed",
             "Deadlines that passed and ended a session (`login`, `idle`) or a transfer (`stall`).",
