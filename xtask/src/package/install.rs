@@ -50,6 +50,8 @@ pub(crate) fn step() -> anyhow::Result<Outcome> {
         interrupt.check()?;
         sum += Outcome::of_named_check(title, &check());
     }
+    let again = installed.update(&package);
+    sum += Outcome::of_named_check("updated, it keeps what was configured", &again);
     sum += Outcome::of_named_check("removed, it leaves its configuration", &installed.remove());
     sum += Outcome::of_named_check("purged, it leaves nothing", &installed.purge(&before));
     Ok(sum)
@@ -68,6 +70,17 @@ impl Installed {
         let installed = Self(());
         dpkg(&["--install".as_ref(), package])?;
         Ok(installed)
+    }
+
+    /// As an update does: over what is there, with a configuration that somebody has changed.
+    fn update(&self, package: &Path) -> anyhow::Result<()> {
+        let text =
+            fs::read_to_string(CONFIGURATION).with_context(|| format!("cannot read {CONFIGURATION}"))?;
+        let changed = format!("{text}\n[deadlines]\nidle_s = 77\n");
+        fs::write(CONFIGURATION, &changed).with_context(|| format!("cannot write {CONFIGURATION}"))?;
+        dpkg(&["--install".as_ref(), package])?;
+        ensure!(fs::read_to_string(CONFIGURATION)? == changed, "{CONFIGURATION} is another one now");
+        configuration()
     }
 
     fn remove(&self) -> anyhow::Result<()> {
