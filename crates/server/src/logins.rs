@@ -221,7 +221,16 @@ pub(crate) fn begin(
     session: u64,
 ) -> Login {
     match settings.logins.accounts.find(user) {
-        Found::Open(account) => Login::Decided(settings.logins.admit(&account, client)),
+        Found::Open(account) => match settings.logins.admit(&account, client) {
+            LoginOutcome::Refused => {
+                let answered_at = Instant::now() + settings.logins.failure_delay;
+                Login::Later(Box::pin(async move {
+                    sleep_until(answered_at).await;
+                    LoginOutcome::Refused
+                }))
+            }
+            outcome => Login::Decided(outcome),
+        },
         found => {
             let is_checked = matches!(found, Found::Checked);
             let (user, password) = (user.to_vec(), password.reveal().to_vec());

@@ -288,6 +288,19 @@ fn the_right_password_from_the_wrong_place_is_answered_as_a_wrong_one() {
 }
 
 #[test]
+fn anonymous_from_elsewhere_is_refused_late() {
+    let accounts = start("[limits]\nlogin_failure_delay_s = 1\n[anonymous]\nnetworks = [\"127.0.0.0/16\"]\n");
+    let mut stranger =
+        Client::connect_only(accounts.server.address(), Some(Ipv4Addr::new(127, 1, 0, 1).into()));
+    stranger.hears(220);
+    stranger.says("USER anonymous", 331);
+    let asked = Instant::now();
+    stranger.says("PASS x", 530);
+    assert!(asked.elapsed() >= Duration::from_secs(1));
+    Client::log_in(accounts.server.address()).quits();
+}
+
+#[test]
 fn no_hash_is_made_of_what_is_no_password() {
     let refused = |input: &[u8]| {
         let output = hash_of_input(input);

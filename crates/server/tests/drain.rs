@@ -43,7 +43,8 @@ fn configured(scratch: &Path, text: &str, more: &[&str]) -> Server {
 #[test]
 fn hundreds_of_transfers_in_flight_are_not_cut() {
     let scratch = served();
-    let mut server = configured(scratch.path(), "[anonymous]\naccess = \"write\"\n", &[]);
+    let config = "[anonymous]\naccess = \"write\"\n[deadlines]\ndrain_s = 3600\n";
+    let mut server = configured(scratch.path(), config, &[]);
     let mut downloads = Vec::new();
     let mut uploads = Vec::new();
     for number in 0..TRANSFERS {
