@@ -5,7 +5,7 @@ mod raw;
 mod support;
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -181,8 +181,9 @@ fn the_log_of_transfers_has_a_line_for_each_and_follows_rotation() {
     client.says("TYPE A", 200);
     client.fetches("RETR new\tname");
     client.says("TYPE I", 200);
-    let aborted = client.opens_data();
+    let mut aborted = client.opens_data();
     client.says("RETR large", 150);
+    aborted.read_exact(&mut [0; 1000]).expect("the transfer has begun");
     client.says("ABOR", 426);
     client.hears(226);
     drop(aborted);

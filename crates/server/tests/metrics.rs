@@ -67,10 +67,6 @@ fn a_session_is_counted_command_by_command() {
     assert!((page.sum("ringftpd_commands_total") - 16.0).abs() < 0.1);
     assert!((page.value("ringftpd_reply_latency_seconds_count") - 16.0).abs() < 0.1);
     for (series, value) in [
-        ("ringftpd_transfers_total{direction=\"download\",route=\"copy\",outcome=\"complete\"}", 1.0),
-        ("ringftpd_transfers_total{direction=\"download\",route=\"none\",outcome=\"refused\"}", 1.0),
-        ("ringftpd_transfers_total{direction=\"upload\",route=\"splice\",outcome=\"complete\"}", 1.0),
-        ("ringftpd_transfers_total{direction=\"listing\",route=\"copy\",outcome=\"complete\"}", 1.0),
         ("ringftpd_transferred_bytes_total{direction=\"download\"}", 1000.0),
         ("ringftpd_transferred_bytes_total{direction=\"upload\"}", 2500.0),
         ("ringftpd_data_connections_total{mode=\"passive\",outcome=\"established\"}", 3.0),
@@ -85,6 +81,16 @@ fn a_session_is_counted_command_by_command() {
     ] {
         assert!((page.value(series) - value).abs() < 0.1, "{series}: {}", page.value(series));
     }
+    for (direction, outcome, count) in [
+        ("download", "complete", 1.0),
+        ("download", "refused", 1.0),
+        ("upload", "complete", 1.0),
+        ("listing", "complete", 1.0),
+    ] {
+        let counted = page.transfers(direction, outcome);
+        assert!((counted - count).abs() < 0.1, "{direction} {outcome}: {counted}");
+    }
+    assert!((page.sum("ringftpd_transfers_total") - 4.0).abs() < 0.1);
     assert!(page.sum("ringftpd_worker_sleeps_total") > 0.0);
     assert!(page.sum("ringftpd_blocking_jobs_total") > 0.0, "an upload is published on another thread");
     assert!(page.value("process_open_fds") > 3.0 && page.value("process_max_fds") > 3.0);
@@ -122,8 +128,7 @@ fn what_runs_is_told_while_it_runs() {
     client.resets();
     until("both are counted as aborted", || {
         let page = Page::of(server.metrics());
-        page.sum("ringftpd_transfers_total{direction=\"download\",route=\"sendfile\",outcome=\"aborted\"}")
-            > 1.9
+        page.transfers("download", "aborted") > 1.9
             && page.value("ringftpd_sessions_ended_total{end=\"lost\"}") > 0.9
             && page.value(running) < 0.1
     });

@@ -57,6 +57,14 @@ impl Page {
         self.series.iter().filter(|(series, _)| series.starts_with(beginning)).map(|(_, value)| value).sum()
     }
 
+    /// How many transfers of a direction ended so, by whatever route: which one it is depends on the file system.
+    pub(crate) fn transfers(&self, direction: &str, outcome: &str) -> f64 {
+        let beginning = format!("ringftpd_transfers_total{{direction=\"{direction}\",");
+        let end = format!("outcome=\"{outcome}\"}}");
+        let is_meant = |series: &str| series.starts_with(&beginning) && series.ends_with(&end);
+        self.series.iter().filter(|(series, _)| is_meant(series)).map(|(_, value)| value).sum()
+    }
+
     fn take(&mut self, line: &str) {
         if let Some(rest) = line.strip_prefix("# HELP ") {
             let (name, help) = rest.split_once(' ').expect("a name and a help");
