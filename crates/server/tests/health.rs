@@ -4,12 +4,14 @@
 mod raw;
 mod support;
 
-use std::fs::File;
-use std::net::TcpListener;
+use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
 
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
 use raw::waiting::until;
 use raw::{Client, read_all};
+use support::bare::Bare;
 use support::http;
 use support::server::{Server, refusal};
 use support::tree;
@@ -38,6 +40,27 @@ fn readiness_ends_with_the_signal_to_stop_and_life_with_the_last_transfer() {
     assert_eq!(read_all(&mut data).len() as u64, BYTES);
     client.hears(226);
     assert!(server.wait().success());
+}
+
+/// The log of transfers is a pipe that nobody reads yet, so that the start waits in the middle.
+#[test]
+fn readiness_begins_once_the_server_has_started() {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let (served, pipe, config) =
+        (scratch.path().join("served"), scratch.path().join("pipe"), scratch.path().join("a.toml"));
+    fs::create_dir(&served).expect("a folder");
+    nix::unistd::mkfifo(&pipe, Mode::S_IRUSR | Mode::S_IWUSR).expect("a pipe");
+    fs::write(&config, format!("log.xferlog = \"{}\"\n", pipe.display())).expect("a file");
+    let log = File::create(scratch.path().join("log")).expect("a log");
+    let server = Bare::start(&served, log, &["--config", &config.display().to_string()]);
+    until("the server lives", || TcpStream::connect(server.metrics).is_ok());
+    assert_eq!(http::get(server.metrics, "/health/live").status, 200);
+    let ready = http::get(server.metrics, "/health/ready");
+    assert_eq!((ready.status, ready.body.as_str()), (503, "starting\n"));
+    let reader = File::open(&pipe).expect("both ends are there");
+    until("the server is ready", || http::get(server.metrics, "/health/ready").status == 200);
+    server.stop();
+    drop(reader);
 }
 
 #[test]

@@ -6,58 +6,16 @@ mod support;
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use raw::waiting::until;
 use raw::{Client, read_all};
-use support::address::lone_address;
+use support::bare::Bare;
 use support::page::Page;
 use support::server::{Server, refusal};
 use support::tree;
 use tempfile::TempDir;
-
-/// A server whose standard error is a file, and so not listened to.
-struct Bare {
-    child: Child,
-    address: SocketAddr,
-    metrics: SocketAddr,
-}
-
-impl Bare {
-    fn start(served: &Path, stderr: File, arguments: &[&str]) -> Self {
-        let (address, metrics) = (lone_address(), lone_address());
-        let runtime = std::env::var("RINGFTPD_TEST_RUNTIME").unwrap_or_else(|_| String::from("auto"));
-        let child = Command::new(env!("CARGO_BIN_EXE_ringftpd"))
-            .env_remove("RINGFTPD_TEST_RUNTIME")
-            .arg("serve")
-            .arg(served)
-            .args(["--anonymous", "write", "--workers", "2", "--runtime", &runtime])
-            .args(["--listen", &address.to_string(), "--metrics", &metrics.to_string()])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(stderr)
-            .spawn()
-            .expect("the server's binary starts");
-        let mut server = Self { child, address, metrics };
-        until("the server takes clients", || {
-            assert_eq!(server.child.try_wait().expect("a child"), None, "it ended");
-            TcpStream::connect(address).is_ok()
-        });
-        server
-    }
-
-    /// Ends it; it must end well.
-    fn stop(mut self) {
-        let pid = i32::try_from(self.child.id()).expect("a process number");
-        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("it runs");
-        assert!(self.child.wait().expect("a child").success());
-    }
-}
 
 fn served() -> TempDir {
     let scratch = tempfile::tempdir().expect("a directory");

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test binary uses its part.
 
 pub(crate) mod address;
+pub(crate) mod bare;
 pub(crate) mod http;
 pub(crate) mod page;
 pub(crate) mod program;
