@@ -62,7 +62,9 @@ pub(crate) fn storage(error: StorageError) -> Reply {
         StorageError::ReadOnly => reply(550, "The file system is read-only."),
         StorageError::NameTooLong => reply(553, "The name is too long."),
         StorageError::InvalidName => reply(553, "The name is not allowed."),
-        StorageError::RestartBeyondEnd => reply(554, "The restart position is beyond the end of the file."),
+        StorageError::RestartBeyondEnd => {
+            reply(554, "Invalid REST parameter: position asked for > file size.")
+        }
         StorageError::TooManyUnique => reply(450, "No free name was found; try again."),
         StorageError::Busy => reply(450, "The file is in use; try again later."),
         StorageError::Full => reply(452, "No space left on the device."),

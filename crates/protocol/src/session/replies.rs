@@ -115,7 +115,7 @@ pub(super) const MALFORMED: [(&str, Reply); 7] = [
 
 // Information.
 pub(super) const LINE_TOO_LONG: Reply = reply(500, "Command line too long.");
-pub(super) const UNKNOWN_COMMAND: Reply = reply(500, "Unknown command; try HELP.");
+pub(super) const UNKNOWN_COMMAND: Reply = reply(500, "Command not understood; try HELP.");
 pub(super) const SYSTEM: Reply = reply(215, "UNIX Type: L8");
 pub(super) const NOOP_OKAY: Reply = reply(200, "I successfully did nothing.");
 pub(super) const UTF8_ON: Reply = reply(200, "UTF8 set to on.");
