@@ -20,8 +20,8 @@ const PASSIVE_PORT_TRIES_MAX: usize = 64;
 const BACKLOG: u32 = 4096;
 
 /// How long the start waits for a control port that is in use, and for the passive ports, all of them together. A server on io_uring that was killed keeps its ports
-/// for some milliseconds more, until the kernel has taken its rings apart, and whoever restarts it is quicker.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// for some milliseconds more (longer where the machine is busy), until the kernel has taken its rings apart, and whoever restarts it is quicker.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How often a port that is in use is tried again.
 const TRY_EVERY: Duration = Duration::from_millis(10);
