@@ -19,8 +19,9 @@ const PASSIVE_PORT_TRIES_MAX: usize = 64;
 /// How many connections wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
 
-/// How long the start waits for a control port that is in use, and for the passive ports, all of them together. A server on io_uring that was killed keeps its ports
-/// for some milliseconds more (longer where the machine is busy), until the kernel has taken its rings apart, and whoever restarts it is quicker.
+/// How long the start waits for a control port that is in use, and for the passive ports, all of them together. A server on
+/// io_uring that was killed keeps its ports for some milliseconds more (longer where the machine is busy), until the kernel has
+/// taken its rings apart, and whoever restarts it is quicker.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How often a port that is in use is tried again.

@@ -31,7 +31,8 @@ pub(crate) const DATA_CONNECT_DEADLINE: Reply =
 pub(crate) const INTERNAL: Reply = reply(451, "Local error; the server's log says more.");
 pub(crate) const NOT_A_DIRECTORY_FOR_MLSD: Reply =
     reply(501, "Not a directory; MLST tells the facts of a file.");
-pub(crate) const NOT_RETRIEVABLE: Reply = reply(550, "Not a regular file: it is not retrievable.");
+pub(crate) const NOT_RETRIEVABLE: Reply =
+    reply(550, "Not a regular file: not retrievable, and not to be replaced.");
 pub(crate) const DIGEST_CANCELLED: Reply = reply(426, "Checksum aborted.");
 pub(crate) const RANGE_BEYOND_END: Reply = reply(501, "The range lies beyond the end of the file.");
 
@@ -50,7 +51,9 @@ pub(crate) fn storage(error: StorageError) -> Reply {
     match error {
         StorageError::NotFound => reply(550, "No such file or directory."),
         StorageError::NotADirectory => reply(550, "Not a directory."),
-        StorageError::IsADirectory => reply(550, "Is a directory: it is not retrievable."),
+        StorageError::IsADirectory => {
+            reply(550, "Is a directory: not retrievable, and not to be replaced or deleted as a file.")
+        }
         StorageError::NotRegular => NOT_RETRIEVABLE,
         StorageError::Exists => reply(550, "File exists: the name is taken."),
         StorageError::NotEmpty => reply(550, "The directory is not empty."),

@@ -45,7 +45,8 @@ pub(super) fn keyword(argument: Option<&[u8]>) -> Option<&[u8]> {
     argument.map(trim).and_then(non_empty)
 }
 
-/// `A`, `A N`, `I`, `L 8`, `L8`, `L 7`, which other servers take for text, and the types of RFC 959 section 3.1.1 that are not offered.
+/// `A`, `A N`, `I`, `L 8`, `L8`, `L 7`, which other servers take for text, and the types of RFC 959 section 3.1.1
+/// that are not offered.
 pub(super) fn parse_type(argument: &[u8]) -> Option<TypeCode> {
     let (code, parameter) = trim(argument).split_first()?;
     let parameter = trim(parameter);
