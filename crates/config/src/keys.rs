@@ -176,16 +176,16 @@ section! {
         resolve_every_s: Seconds = Seconds::constant::<60>(),
 
         /// From which addresses a data connection is taken, besides those that `[fxp]` allows.
-        peer: DataPeer = DataPeer::Exact,
+        [restart] peer: DataPeer = DataPeer::Exact,
 
         /// For `peer = "network"`: how many leading bits of two IPv4 addresses must agree.
-        peer_ipv4_prefix_bits: Whole<1, 32> = Whole::constant::<24>(),
+        [restart] peer_ipv4_prefix_bits: Whole<1, 32> = Whole::constant::<24>(),
 
         /// For `peer = "network"`: how many leading bits of two IPv6 addresses must agree.
-        peer_ipv6_prefix_bits: Whole<1, 128> = Whole::constant::<64>(),
+        [restart] peer_ipv6_prefix_bits: Whole<1, 128> = Whole::constant::<64>(),
 
         /// For `peer = "proxies"`: the networks of the proxies.
-        peer_proxies: Vec<Network> = Vec::new(),
+        [restart] peer_proxies: Vec<Network> = Vec::new(),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -106,7 +106,8 @@ impl PassivePorts {
     }
 
     fn on_connection(&self, connection: Accepted, port: u16, peer: SocketAddr) {
-        match self.arrive(port, peer.ip(), Instant::now()) {
+        let keys = self.settings.get().peers.arrival_keys(peer.ip());
+        match self.shard.arrive_as_any(port, keys.as_ref(), Instant::now()) {
             Arrival::ForHolder(Delivery { worker, holder, lease, .. }) => {
                 let handed_over = HandedOver { connection, holder, lease };
                 if worker == self.shard.worker() {
@@ -118,19 +119,6 @@ impl PassivePorts {
             Arrival::Stranger => {
                 tracing::info!(port, peer = %peer.ip(), "a data connection was closed: nobody awaits that address there");
             }
-        }
-    }
-
-    /// Whose the connection is, by what holds now, or by what held when a lease was made that still waits.
-    fn arrive(&self, port: u16, peer: IpAddr, now: Instant) -> Arrival<Holder> {
-        let settings = self.settings.get();
-        let keys = settings.peers.arrival_keys(peer);
-        match &settings.peers_before {
-            Some((before, until)) if now < *until => {
-                let keys = [keys.as_ref(), before.arrival_keys(peer).as_ref()].concat();
-                self.shard.arrive_as_any(port, &keys, now)
-            }
-            _ => self.shard.arrive_as_any(port, keys.as_ref(), now),
         }
     }
 

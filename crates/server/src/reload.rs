@@ -174,11 +174,7 @@ impl Reloader {
     fn change(&mut self, prepared: Prepared, links: &Links) {
         let Prepared { config, roots, book, resolver, listeners } = prepared;
         let generation = self.settings.generation + 1;
-        let mut settings = Settings::new(&config, generation, &roots, listeners, &mut self.ledger);
-        if settings.peers != self.settings.peers {
-            let until = Instant::now() + self.data_deadline_max;
-            settings.peers_before = Some((self.settings.peers.clone(), until));
-        }
+        let settings = Settings::new(&config, generation, &roots, listeners, &mut self.ledger);
         (links.log_level)(config.log.level);
         links.service.gate.set_limits(&config.limits);
         let before = std::mem::replace(&mut self.settings, Arc::new(settings));

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use config::{Config, Network, ProxyProtocol, SourcePort, TransferRoute, UploadCache};
 use protocol::session::SessionSettings;
@@ -32,8 +32,6 @@ pub(crate) struct Settings {
     /// In the order of the control listeners.
     pub(crate) listeners: Vec<ListenerSettings>,
     pub(crate) peers: DataPeers,
-    /// What held before, and until when leases from then may be waiting for their connections.
-    pub(crate) peers_before: Option<(DataPeers, Instant)>,
     /// Whether active data connections come from the port below the control port.
     pub(crate) from_port_below: bool,
     pub(crate) sync: SyncPolicy,
@@ -65,7 +63,6 @@ impl Settings {
             session: session_settings(config),
             listeners,
             peers: DataPeers::from(config),
-            peers_before: None,
             from_port_below: config.active.source_port == SourcePort::ControlMinusOne,
             sync: sync_policy(config.transfer.sync),
             route: route(config.transfer.route),

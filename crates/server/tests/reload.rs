@@ -117,13 +117,11 @@ fn transfers_in_flight_go_on() {
     let mut received = up.opens_data();
     up.says("STOR new", 150);
     received.write_all(b"before ").expect("the server takes it");
-    // A lease that waits for its connection under the old policy for data peers.
+    // A lease that waits for its connection.
     let mut leases = Client::log_in(site.server.address());
     let leased = leases.leases();
 
-    site.reload(
-        "[anonymous]\naccess = \"off\"\n[passive]\npeer = \"network\"\nadvertise = \"203.0.113.9\"\n",
-    );
+    site.reload("[anonymous]\naccess = \"off\"\n[passive]\nadvertise = \"203.0.113.9\"\n");
     assert_eq!(read_all(&mut sent).len() as u64, LARGE_BYTES);
     down.hears(226);
     received.write_all(b"and after").expect("the server takes it");
@@ -184,10 +182,10 @@ fn a_faulty_file_changes_nothing_and_says_why() {
 fn what_takes_a_restart_is_said_in_one_line() {
     let mut site = Site::new("");
     site.reload(
-        "user = \"nobody\"\nbanner = \"new\"\n[passive]\nports = \"50000-50015\"\n[deadlines]\ndata_s = 600\n",
+        "user = \"nobody\"\nbanner = \"new\"\n[passive]\nports = \"50000-50015\"\npeer = \"network\"\n[deadlines]\ndata_s = 600\n",
     );
     let line = site.server.logs("takes a restart", 1);
-    assert!(line.contains("takes a restart: user, passive.ports, deadlines.data_s"), "{line}");
+    assert!(line.contains("takes a restart: user, passive.ports, passive.peer, deadlines.data_s"), "{line}");
     // The rest has changed, and the ports are those that they were.
     let mut client = Client::connect_only(site.server.address(), None);
     assert_eq!(client.hears(220).text(), b"new");
