@@ -366,19 +366,21 @@ impl ControlConnection {
                 Action::Close => ending = Some(SessionEnd::Closed),
             }
         }
-        let sent = self.send(&replies).await;
+        let sent = self.send(&replies, ending.is_some()).await;
         self.answers.sent();
         REPLIES.set(replies);
         sent.map_err(|_| SessionEnd::Lost)?;
         ending.map_or(Ok(()), Err)
     }
 
-    /// Sends replies; a client that takes none for too long is lost.
-    async fn send(&self, replies: &[u8]) -> io::Result<()> {
+    /// Sends replies, the last of them with the end of the connection; a client that takes none for too long is lost.
+    async fn send(&self, replies: &[u8], are_last: bool) -> io::Result<()> {
         if replies.is_empty() {
             return Ok(());
         }
-        let sent = match self.stream.try_send(replies) {
+        let attempt =
+            if are_last { self.stream.try_send_last(replies) } else { self.stream.try_send(replies) };
+        let sent = match attempt {
             Ok(sent) => sent,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(error) => return Err(error),

@@ -18,7 +18,8 @@ use crate::{Progress, TransferError, TransferOptions};
 /// Sends a range of a file and gives the number of bytes that went over the network.
 ///
 /// The range is in bytes of the file, in TYPE A too. All bytes are with the kernel when this returns; the caller
-/// closes the connection. `stream` must not have other writers meanwhile.
+/// closes the connection at once, for the kernel may wait for that to send the last of them together with the
+/// connection's end. `stream` must not have other writers meanwhile.
 ///
 /// Dropping the future ends the transfer: what was sent was sent.
 ///

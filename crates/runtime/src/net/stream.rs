@@ -99,6 +99,17 @@ impl Stream {
         self.source.try_io(Interest::Writable, |fd| Ok(send(fd.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?))
     }
 
+    /// [`try_send`](Stream::try_send) for the last bytes before the connection is closed, which has to follow at once:
+    /// the kernel sends both in one segment.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_send`](Stream::try_send).
+    pub fn try_send_last(&self, bytes: &[u8]) -> io::Result<usize> {
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::from_bits_retain(libc::MSG_MORE);
+        self.source.try_io(Interest::Writable, |fd| Ok(send(fd.as_raw_fd(), bytes, flags)?))
+    }
+
     /// Sends what the kernel takes of `bytes`, and waits only if it takes none.
     ///
     /// # Errors

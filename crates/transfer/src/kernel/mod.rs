@@ -125,10 +125,22 @@ pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize>
     Ok(recv(socket.as_fd().as_raw_fd(), &mut buffer[..length], MsgFlags::MSG_DONTWAIT)?)
 }
 
+/// When the kernel puts bytes on the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Push {
+    /// At once.
+    Now,
+    /// With the end of the connection, which follows at once: both go in one segment, where they would be two.
+    WithEnd,
+}
+
 /// send(2), without waiting.
-pub(crate) fn send_some(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+pub(crate) fn send_some(socket: impl AsFd, bytes: &[u8], push: Push) -> io::Result<usize> {
     let length = allowed(Call::Send, bytes.len())?;
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    let mut flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    if push == Push::WithEnd {
+        flags |= MsgFlags::from_bits_retain(libc::MSG_MORE);
+    }
     Ok(send(socket.as_fd().as_raw_fd(), &bytes[..length], flags)?)
 }
 

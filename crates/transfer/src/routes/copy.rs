@@ -11,7 +11,7 @@ use crate::ascii::{FromNetwork, ToNetwork};
 use crate::buffer::Buffer;
 use crate::cache;
 use crate::file_system::{FileSystem, is_not_offered};
-use crate::kernel;
+use crate::kernel::{self, Push};
 use crate::pace::Pace;
 use crate::shared::Shared;
 use crate::write_behind::WriteBehind;
@@ -40,7 +40,8 @@ pub(crate) async fn send_at_once(
     let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(buffer.len());
     match kernel::read_cached(file.file(), &mut buffer[..length], range.start) {
         Ok(read) => {
-            send_all(stream, &buffer[..read], pace).await?;
+            let push = if read as u64 == range.end - range.start { Push::WithEnd } else { Push::Now };
+            send_all(stream, &buffer[..read], push, pace).await?;
             Ok(read as u64)
         }
         Err(error) => {
@@ -85,7 +86,7 @@ pub(crate) async fn send(
             }
             None => &buffer[..read],
         };
-        send_all(stream, bytes, pace).await?;
+        send_all(stream, bytes, Push::Now, pace).await?;
         sent += bytes.len() as u64;
     }
     Ok(sent)
@@ -95,12 +96,14 @@ pub(crate) async fn send(
 pub(crate) async fn send_all(
     stream: &Stream,
     mut bytes: &[u8],
+    push: Push,
     pace: &mut Pace<'_>,
 ) -> Result<(), TransferError> {
     while !bytes.is_empty() {
         let count = pace.ready(stream.source(), Interest::Writable, bytes.len() as u64).await?;
         let turn = &bytes[..bytes.len().min(count)];
-        match stream.source().try_io(Interest::Writable, |socket| kernel::send_some(socket, turn)) {
+        let push = if turn.len() == bytes.len() { push } else { Push::Now };
+        match stream.source().try_io(Interest::Writable, |socket| kernel::send_some(socket, turn, push)) {
             Ok(sent) => {
                 pace.moved(sent);
                 bytes = &bytes[sent..];
