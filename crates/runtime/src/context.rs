@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use crate::affinity::Mask;
 use crate::backend::Backend;
+use crate::backend::uring::SharedReceiveRing;
 use crate::blocking::Pool;
 use crate::figures::Counters;
 
@@ -21,6 +22,7 @@ pub(crate) struct Worker {
     backend: Backend,
     pub(crate) blocking: Pool,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) receive_ring: Option<SharedReceiveRing>,
     closings: Cell<usize>,
     closed: Notify,
 }
@@ -48,10 +50,11 @@ pub(crate) fn count(what: impl FnOnce(&Counters)) -> bool {
 }
 
 /// Makes the calling thread a worker until the guard is dropped. Its threads for what may block run on the cores of `mask`.
-pub(crate) fn enter(backend: Backend, mask: Mask) -> Entered {
+pub(crate) fn enter(backend: Backend, mask: Mask, receive_ring: Option<SharedReceiveRing>) -> Entered {
     let counters = Arc::<Counters>::default();
     let blocking = Pool::new(mask, Arc::clone(&counters));
-    let worker = Worker { backend, blocking, counters, closings: Cell::new(0), closed: Notify::new() };
+    let (closings, closed) = (Cell::new(0), Notify::new());
+    let worker = Worker { backend, blocking, counters, receive_ring, closings, closed };
     WORKER.with(|current| *current.borrow_mut() = Some(Rc::new(worker)));
     Entered
 }

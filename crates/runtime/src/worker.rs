@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use crate::affinity::{self, Mask};
+use crate::backend::uring::ReceiveRing;
 use crate::backend::{Backend, Executor};
 use crate::context;
 
@@ -67,7 +68,11 @@ where
 {
     let outcome = executor.block_on(async {
         // Left when the future of this block is done: whatever is dropped after that cannot start tasks.
-        let _entered = context::enter(backend, blocking_on);
+        let receive_ring = executor.receive_ring();
+        let _entered = context::enter(backend, blocking_on, receive_ring.clone());
+        if let Some(ring) = receive_ring {
+            tokio::task::spawn_local(ReceiveRing::serve(ring));
+        }
         // A task like all others, so that what it drops is dropped where tasks can be started.
         tokio::task::spawn_local(main()).await
     });

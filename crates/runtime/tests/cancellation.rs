@@ -3,7 +3,7 @@
 mod support;
 
 use std::future::{Future, poll_fn};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::pin::pin;
@@ -106,7 +106,7 @@ fn sources_dropped_with_polls_in_flight_close() {
             drained().await;
             // The peer sees the end, so the kernel has really closed our side.
             let mut byte = [0];
-            assert_eq!(std::io::Read::read(&mut &peer, &mut byte).expect("the end"), 0);
+            assert_eq!(Read::read(&mut &peer, &mut byte).expect("the end"), 0);
         }
         drained().await;
         assert_eq!(open_descriptors(), before);
@@ -211,4 +211,30 @@ fn a_worker_that_ends_closes_what_is_in_flight() {
         drop(peers);
         assert_eq!(open_descriptors(), before);
     }
+}
+
+/// The kernel holds a connection that it receives from: to drop it must end it all the same.
+#[test]
+fn a_dropped_connection_that_is_received_ahead_is_closed() {
+    let _alone = alone();
+    on_each_backend(|| async {
+        drained().await;
+        let before = open_descriptors();
+        for round in 0..100 {
+            let (mut stream, mut peer) = connected_pair().await;
+            stream.receive_ahead();
+            give_up(stream.receive(&mut [0; 16])).await;
+            if round % 2 == 0 {
+                stream.close().await;
+            } else {
+                assert_eq!(stream.try_send_last(b"bye").expect("sent"), 3);
+                drop(stream);
+            }
+            let mut last = Vec::new();
+            peer.read_to_end(&mut last).expect("the end, and no reset");
+            assert_eq!(last, if round % 2 == 0 { b"".as_slice() } else { b"bye" });
+        }
+        drained().await;
+        assert_eq!(open_descriptors(), before);
+    });
 }

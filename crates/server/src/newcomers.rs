@@ -131,7 +131,8 @@ impl Worker {
         received: Vec<u8>,
         places: (SessionPlace, ClientPlace),
     ) {
-        let Newcomer { id, stream, listener } = newcomer;
+        let Newcomer { id, mut stream, listener } = newcomer;
+        stream.receive_ahead();
         // Made here and only borrowed by what runs it: a future that took it by value would hold it several times over, for
         // as long as the client is idle.
         let mut control =

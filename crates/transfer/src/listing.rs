@@ -2,8 +2,8 @@
 
 use runtime::Stream;
 
-use crate::pace::Pace;
 use crate::kernel::Push;
+use crate::pace::Pace;
 use crate::routes::copy::send_all;
 use crate::{ChunksError, Progress, Route, TransferOptions};
 

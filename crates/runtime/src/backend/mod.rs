@@ -4,9 +4,11 @@ pub(crate) mod epoll;
 pub(crate) mod probe;
 pub(crate) mod uring;
 
+use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::rc::Rc;
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -102,7 +104,7 @@ pub fn choose_backend(choice: BackendChoice) -> Result<(Backend, Option<IoUringR
 
 /// A worker's executor: one thread's tasks over one backend.
 pub(crate) enum Executor {
-    IoUring(tokio_uring::Runtime),
+    IoUring { runtime: tokio_uring::Runtime, receive_ring: uring::SharedReceiveRing },
     Epoll(epoll::Executor),
 }
 
@@ -110,7 +112,10 @@ impl Executor {
     /// Builds the executor on the thread that will run it: the ring accepts no other.
     pub(crate) fn new(backend: Backend) -> io::Result<Executor> {
         Ok(match backend {
-            Backend::IoUring => Executor::IoUring(uring::executor()?),
+            Backend::IoUring => Executor::IoUring {
+                runtime: uring::executor()?,
+                receive_ring: Rc::new(RefCell::new(uring::ReceiveRing::new()?)),
+            },
             Backend::Epoll => Executor::Epoll(epoll::Executor::new()?),
         })
     }
@@ -118,8 +123,16 @@ impl Executor {
     /// Runs `main` to its end; what was spawned meanwhile is dropped with the executor.
     pub(crate) fn block_on<F: Future>(&self, main: F) -> F::Output {
         match self {
-            Executor::IoUring(runtime) => runtime.block_on(main),
+            Executor::IoUring { runtime, .. } => runtime.block_on(main),
             Executor::Epoll(executor) => executor.block_on(main),
+        }
+    }
+
+    /// The ring for receives that go on by themselves, where the backend has one.
+    pub(crate) fn receive_ring(&self) -> Option<uring::SharedReceiveRing> {
+        match self {
+            Executor::IoUring { receive_ring, .. } => Some(Rc::clone(receive_ring)),
+            Executor::Epoll(_) => None,
         }
     }
 }

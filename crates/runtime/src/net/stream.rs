@@ -11,11 +11,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::{SockAddr, SockRef, TcpKeepalive};
 
+use crate::backend::uring::ReceiveAhead;
+use crate::context;
 use crate::source::{Interest, Source};
 
 /// A TCP connection on this worker.
 #[derive(Debug)]
 pub struct Stream {
+    // Declared, and so dropped, before the descriptor that it refers to by number.
+    ahead: Option<ReceiveAhead>,
     source: Source,
     peer: SocketAddr,
 }
@@ -31,7 +35,7 @@ impl Stream {
     }
 
     pub(super) fn over(source: Source, peer: SocketAddr) -> Stream {
-        Stream { source, peer }
+        Stream { ahead: None, source, peer }
     }
 
     /// The other end.
@@ -55,12 +59,24 @@ impl Stream {
         &self.source
     }
 
+    /// Lets the kernel receive by itself from now on, where the backend can: for connections on which short messages come
+    /// again and again. Up to some 32 KiB are received before they are asked for.
+    ///
+    /// It is the last that is received otherwise: [`source`](Stream::source) must not be used to receive any more.
+    pub fn receive_ahead(&mut self) {
+        let ring = context::worker().and_then(|worker| worker.receive_ring.clone());
+        self.ahead = ring.map(|ring| ReceiveAhead::new(ring, self.source.as_fd()));
+    }
+
     /// Receives into `buffer`: the number of bytes, 0 once the peer has ended its side (or for an empty buffer).
     ///
     /// # Errors
     ///
     /// What `recv(2)` says: `ECONNRESET`, `ETIMEDOUT`, `EHOSTUNREACH`.
     pub fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        if let Some(ahead) = &self.ahead {
+            return ahead.poll_receive(cx, buffer);
+        }
         let room = buffer.len();
         let received =
             ready!(self.source.poll_io(cx, Interest::Readable, |fd| {
@@ -87,6 +103,9 @@ impl Stream {
     ///
     /// [`io::ErrorKind::WouldBlock`] if nothing has come, else what `recv(2)` says.
     pub fn try_receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(ahead) = &self.ahead {
+            return ahead.receive_now(buffer);
+        }
         self.source.try_io(Interest::Readable, |fd| Ok(recv(fd.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?))
     }
 
@@ -185,7 +204,9 @@ impl Stream {
     /// Closes the connection; when this returns, nothing in the kernel refers to its descriptor. What was sent is
     /// still delivered.
     pub async fn close(self) {
-        self.source.close().await;
+        let Stream { ahead, source, .. } = self;
+        drop(ahead);
+        source.close().await;
     }
 }
 

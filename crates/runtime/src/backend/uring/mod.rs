@@ -10,6 +10,11 @@
 //! each such operation holds until it completes: tokio-uring keeps the ring to itself, so that
 //! `IORING_REGISTER_IOWQ_MAX_WORKERS` is out of reach.
 
+mod provided_buffers;
+mod receive_ring;
+
+pub(crate) use receive_ring::{ReceiveAhead, ReceiveRing, SharedReceiveRing};
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
