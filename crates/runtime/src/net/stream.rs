@@ -118,15 +118,23 @@ impl Stream {
         self.source.try_io(Interest::Writable, |fd| Ok(send(fd.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?))
     }
 
-    /// [`try_send`](Stream::try_send) for the last bytes before the connection is closed, which has to follow at once:
-    /// the kernel sends both in one segment.
+    /// [`try_send`](Stream::try_send) for the last bytes, and if it takes them all, the end of this side: the kernel sends
+    /// both in one segment.
+    ///
+    /// To close instead would lose the bytes where something of the peer's is not received yet: the kernel then resets the
+    /// connection.
     ///
     /// # Errors
     ///
     /// As [`try_send`](Stream::try_send).
     pub fn try_send_last(&self, bytes: &[u8]) -> io::Result<usize> {
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::from_bits_retain(libc::MSG_MORE);
-        self.source.try_io(Interest::Writable, |fd| Ok(send(fd.as_raw_fd(), bytes, flags)?))
+        let sent = self.source.try_io(Interest::Writable, |fd| Ok(send(fd.as_raw_fd(), bytes, flags)?))?;
+        if sent == bytes.len() {
+            // A peer that has reset the connection meanwhile gets nothing either way.
+            let _ = self.shutdown_write();
+        }
+        Ok(sent)
     }
 
     /// Sends what the kernel takes of `bytes`, and waits only if it takes none.
