@@ -4,10 +4,13 @@
 //! file request, a deadline), tells the session, does what the session then asks for, and sends the replies that came
 //! of it in one go. Nothing here blocks the core: what may wait on a disk runs by [`fn@runtime::blocking`].
 
+mod data_setup;
+mod transfer_steps;
+
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,28 +19,21 @@ use std::time::Instant;
 use accounts::AccountSession;
 use protocol::line::{Frame, LINE_BYTES_MAX, LineSplitter};
 use protocol::reply::Reply;
-use protocol::session::{
-    Action, AddressVerdict, DataSetup, Deadline, FileAnswer, FileRequest, LoginVerdict, PassiveKind, Secret,
-    Session, Transfer, TransferEnd,
-};
+use protocol::session::{Action, Deadline, FileAnswer, FileRequest, LoginVerdict, Secret, Session};
 use runtime::{IdleTimer, Stream, timeout_at};
 use storage::Root;
-use transfer::{Direction, TransferOptions};
 
 use crate::admission::{ClientPlace, SessionPlace};
 use crate::answers::Answers;
-use crate::data::{DataConnector, SourcePort};
 use crate::farewell::FarewellListener;
 use crate::files::{self, FileJob};
-use crate::logging::{TransferNote, loggable};
+use crate::logging::loggable;
 use crate::logins::{self, Admitted, Login, LoginJob, LoginOutcome};
 use crate::metrics::{Passed, SessionEnd};
 use crate::passive::PassiveLease;
-use crate::rates::{self, Rates};
-use crate::record::Record;
-use crate::replies;
+use crate::rates::Rates;
 use crate::settings::only_address;
-use crate::transfers::{Running, SessionLabel, Step};
+use crate::transfers::{Running, Step};
 use crate::worker::{Client, Worker};
 
 /// How much of a client's input is read at a time.
@@ -431,165 +427,6 @@ impl ControlConnection {
 
     fn is_anonymous(&self) -> bool {
         self.account.as_ref().is_some_and(AccountSession::is_anonymous)
-    }
-
-    fn lease_passive(&mut self, kind: PassiveKind) {
-        let client = self.peer.ip();
-        let key = self.worker.settings.get().peers.lease_key(client, self.stream.peer().ip(), self.may_fxp());
-        let leased = match self.lease.take() {
-            Some(old) => old.replace(key),
-            None => self.worker.passive.lease(key, self.id),
-        };
-        let address = match leased {
-            Ok(lease) => {
-                let port = lease.port();
-                self.lease = Some(lease);
-                self.advertised(kind, client, port).ok_or(replies::INTERNAL)
-            }
-            Err(refused) => {
-                tracing::warn!(session = self.id, peer = %client, %refused, "no passive port");
-                Err(replies::NO_PASSIVE_PORT)
-            }
-        };
-        self.session.handle_passive(kind, address);
-    }
-
-    /// What the client is told of a passive port.
-    fn advertised(&mut self, kind: PassiveKind, client: IpAddr, port: u16) -> Option<SocketAddr> {
-        let settings = self.worker.settings.get();
-        let advertiser = &settings.listeners[self.listener].advertiser;
-        match kind {
-            PassiveKind::Pasv => self.local().map(|local| advertiser.advertised(client, local.ip(), port)),
-            // EPSV tells the port alone, so the address need not be asked for.
-            PassiveKind::Epsv => Some(SocketAddr::new(client, advertiser.advertised_port(port))),
-        }
-    }
-
-    /// The address that the client reached.
-    fn local(&mut self) -> Option<SocketAddr> {
-        if self.local.is_none() {
-            self.local = self.stream.local().ok();
-        }
-        self.local
-    }
-
-    fn may_fxp(&self) -> bool {
-        self.session.user().is_some_and(|user| self.worker.settings.get().peers.fxp.permits_user(user))
-    }
-
-    fn permit_address(&mut self, address: SocketAddr) {
-        let own_ports = &self.worker.service.own_ports;
-        let peers = &self.worker.settings.get().peers;
-        let verdict = peers.verdict_on(address, self.peer.ip(), self.may_fxp(), own_ports);
-        if verdict != AddressVerdict::Permitted {
-            tracing::warn!(session = self.id, peer = %self.peer.ip(), asked = %address, ?verdict, "refused to connect");
-        }
-        self.session.handle_address_verdict(address, verdict);
-    }
-
-    fn begin_transfer(&mut self, transfer: Transfer) {
-        let session = SessionLabel { id: self.id, peer: self.peer.ip() };
-        let note = self.worker.service.transfer_log.and_then(|log| {
-            let user = self.session.user().unwrap_or_default();
-            TransferNote::of(&transfer, session.peer, user, self.is_anonymous()).map(|note| (log, note))
-        });
-        let record = Record::new(&transfer, self.worker.counters, note);
-        let step = Running::open(&self.root, transfer, session, record);
-        self.take_step(step);
-    }
-
-    fn on_transfer_step(&mut self, step: Step) {
-        // Bytes moved are a sign of life of the session.
-        let now = Instant::now();
-        self.idle.touch(now);
-        self.answers.transfer_went_on(now);
-        self.transfer = None;
-        self.take_step(step);
-    }
-
-    /// Goes on with the transfer, from one step to the next.
-    fn take_step(&mut self, step: Step) {
-        match step {
-            Step::Wait(running) => self.transfer = Some(running),
-            Step::Opened(opened, description) => {
-                self.session.handle_transfer_opened(&description);
-                let connector = self.connector(opened.setup());
-                let options = self.transfer_options(opened.direction());
-                self.transfer = Some(opened.begin(connector, options));
-            }
-            Step::Received(received) => self.transfer = Some(received.settle()),
-            Step::Settled(received) => {
-                // An upload takes its name only if the client is still there and has not said ABOR.
-                if self.client_stands_by() {
-                    self.transfer = Some(received.publish(self.worker.settings.get().sync));
-                } else {
-                    drop(received);
-                    self.session.handle_transfer_ended(TransferEnd::Aborted);
-                }
-            }
-            Step::Ended(end) => self.session.handle_transfer_ended(end),
-        }
-    }
-
-    /// Whether an upload whose data connection ended cleanly was meant to end there.
-    fn client_stands_by(&mut self) -> bool {
-        self.look_for_abort();
-        !self.session.abort_asked() && (self.session.said_goodbye() || !self.stream.peer_closed())
-    }
-
-    /// Reads what the client has sent by now, without waiting.
-    fn look_for_abort(&mut self) {
-        while self.unread.is_empty() && self.session.wants_input() && !self.input_ended {
-            let received = RECEIVED.with_borrow_mut(|buffer| self.stream.try_receive(buffer));
-            match received {
-                Ok(0) | Err(_) => return,
-                Ok(length) => RECEIVED.with_borrow(|buffer| self.split(&buffer[..length])),
-            }
-        }
-    }
-
-    fn connector(&mut self, setup: DataSetup) -> DataConnector {
-        let settings = self.worker.settings.get();
-        let deadline = Instant::now() + settings.deadlines.data;
-        match setup {
-            DataSetup::Passive => DataConnector::passive(self.lease.take(), deadline),
-            DataSetup::Active(peer) => {
-                // What a proxy says that the client reached is not an address of this machine.
-                let local = self.stream.local().ok();
-                let source = SourcePort {
-                    is_port_below: settings.from_port_below,
-                    refusal_told: &self.worker.service.source_port_refusal_told,
-                };
-                DataConnector::active(peer, local, source, deadline)
-            }
-        }
-    }
-
-    fn transfer_options(&self, direction: Direction) -> TransferOptions {
-        let settings = self.worker.settings.get();
-        let account = match self.session.user().and_then(|user| settings.logins.rates(user)) {
-            Some(rates) => rates,
-            // An account that a reload removed.
-            None => &self.account_rates,
-        };
-        TransferOptions {
-            route: settings.route,
-            cache_policy: settings.cache_policy,
-            stall_timeout: Some(settings.deadlines.stall),
-            limits: rates::limits(&self.rates, account, &settings.total_rates, direction),
-            ..TransferOptions::default()
-        }
-    }
-
-    /// Takes back what runs. An upload that is being published has ended already, and is told so.
-    fn abort(&mut self) {
-        if let Some(job) = &self.file_job {
-            job.cancel();
-        }
-        if self.transfer.as_ref().is_some_and(Running::can_be_aborted) {
-            self.transfer = None;
-            self.session.handle_transfer_ended(TransferEnd::Aborted);
-        }
     }
 
     fn begin_file_request(&mut self, request: FileRequest) {

@@ -1,0 +1,102 @@
+//! A session's transfer, from one step to the next, and how it is taken back.
+
+use std::time::Instant;
+
+use protocol::session::{Transfer, TransferEnd};
+use transfer::{Direction, TransferOptions};
+
+use super::{ControlConnection, RECEIVED};
+use crate::logging::TransferNote;
+use crate::rates;
+use crate::record::Record;
+use crate::transfers::{Running, SessionLabel, Step};
+
+impl ControlConnection {
+    pub(super) fn begin_transfer(&mut self, transfer: Transfer) {
+        let session = SessionLabel { id: self.id, peer: self.peer.ip() };
+        let note = self.worker.service.transfer_log.and_then(|log| {
+            let user = self.session.user().unwrap_or_default();
+            TransferNote::of(&transfer, session.peer, user, self.is_anonymous()).map(|note| (log, note))
+        });
+        let record = Record::new(&transfer, self.worker.counters, note);
+        let step = Running::open(&self.root, transfer, session, record);
+        self.take_step(step);
+    }
+
+    pub(super) fn on_transfer_step(&mut self, step: Step) {
+        // Bytes moved are a sign of life of the session.
+        let now = Instant::now();
+        self.idle.touch(now);
+        self.answers.transfer_went_on(now);
+        self.transfer = None;
+        self.take_step(step);
+    }
+
+    /// Goes on with the transfer, from one step to the next.
+    fn take_step(&mut self, step: Step) {
+        match step {
+            Step::Wait(running) => self.transfer = Some(running),
+            Step::Opened(opened, description) => {
+                self.session.handle_transfer_opened(&description);
+                let connector = self.connector(opened.setup());
+                let options = self.transfer_options(opened.direction());
+                self.transfer = Some(opened.begin(connector, options));
+            }
+            Step::Received(received) => self.transfer = Some(received.settle()),
+            Step::Settled(received) => {
+                // An upload takes its name only if the client is still there and has not said ABOR.
+                if self.client_stands_by() {
+                    self.transfer = Some(received.publish(self.worker.settings.get().sync));
+                } else {
+                    drop(received);
+                    self.session.handle_transfer_ended(TransferEnd::Aborted);
+                }
+            }
+            Step::Ended(end) => self.session.handle_transfer_ended(end),
+        }
+    }
+
+    /// Whether an upload whose data connection ended cleanly was meant to end there.
+    fn client_stands_by(&mut self) -> bool {
+        self.look_for_abort();
+        !self.session.abort_asked() && (self.session.said_goodbye() || !self.stream.peer_closed())
+    }
+
+    /// Reads what the client has sent by now, without waiting.
+    fn look_for_abort(&mut self) {
+        while self.unread.is_empty() && self.session.wants_input() && !self.input_ended {
+            let received = RECEIVED.with_borrow_mut(|buffer| self.stream.try_receive(buffer));
+            match received {
+                Ok(0) | Err(_) => return,
+                Ok(length) => RECEIVED.with_borrow(|buffer| self.split(&buffer[..length])),
+            }
+        }
+    }
+
+    fn transfer_options(&self, direction: Direction) -> TransferOptions {
+        let settings = self.worker.settings.get();
+        let account = match self.session.user().and_then(|user| settings.logins.rates(user)) {
+            Some(rates) => rates,
+            // An account that a reload removed.
+            None => &self.account_rates,
+        };
+        TransferOptions {
+            route: settings.route,
+            cache_policy: settings.cache_policy,
+            stall_timeout: Some(settings.deadlines.stall),
+            limits: rates::limits(&self.rates, account, &settings.total_rates, direction),
+            ..TransferOptions::default()
+        }
+    }
+
+    /// Takes back what runs. An upload that is being published has ended already, and is told so.
+    pub(super) fn abort(&mut self) {
+        if let Some(job) = &self.file_job {
+            job.cancel();
+        }
+        if self.transfer.as_ref().is_some_and(Running::can_be_aborted) {
+            self.transfer = None;
+            self.session.handle_transfer_ended(TransferEnd::Aborted);
+        }
+    }
+}
