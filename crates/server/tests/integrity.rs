@@ -527,3 +527,48 @@ fn an_upload_resumed_at_its_end_is_whole() {
     assert_eq!(read_all(&mut data), contents[1_999_999..]);
     client.hears(226);
 }
+
+/// Begins an upload of `path`, lets `happen` happen, ends the upload cleanly, and gives the code that it ends with.
+fn upload_while(client: &mut Client, path: &str, happen: impl FnOnce()) -> u16 {
+    let mut data = client.opens_data();
+    client.says(format!("STOR {path}"), 150);
+    data.write_all(b"new contents").expect("the server takes the data");
+    happen();
+    drop(data);
+    client.hears_any().code
+}
+
+#[test]
+fn what_becomes_of_the_name_meanwhile_is_seen_at_the_end() {
+    let site = site();
+    let path = |name: &str| site.served.join(name);
+    let (mut client, mut other) = (client_of(&site), client_of(&site));
+
+    let code = upload_while(&mut client, "taken", || {
+        other.says("RNFR old", 350);
+        other.says("RNTO taken", 250);
+    });
+    assert_eq!((code, fs::read(path("taken")).expect("the upload")), (226, b"new contents".to_vec()));
+
+    let code = upload_while(&mut client, "a-folder", || {
+        other.says("MKD a-folder", 257);
+    });
+    assert_eq!(code, 550);
+    assert_eq!(fs::read_dir(path("a-folder")).expect("the folder").count(), 0);
+
+    fs::create_dir(path("gone")).expect("a folder");
+    let code = upload_while(&mut client, "gone/new", || {
+        other.says("RMD gone", 250);
+    });
+    assert_eq!((code, path("gone").exists()), (550, false));
+
+    fs::create_dir(path("moves")).expect("a folder");
+    let code = upload_while(&mut client, "moves/new", || {
+        other.says("RNFR moves", 350);
+        other.says("RNTO moved", 250);
+    });
+    assert_eq!((code, fs::read(path("moved/new")).expect("the upload")), (226, b"new contents".to_vec()));
+
+    let names: Vec<_> = tree::read(&site.served).into_keys().collect();
+    assert_eq!(names.len(), 6, "nothing is left behind: {names:?}");
+}

@@ -5,10 +5,13 @@ mod raw;
 mod support;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
-use raw::Client;
+use raw::{Client, read_all};
 use support::server::Server;
 use support::tree;
 use tempfile::TempDir;
@@ -205,4 +208,51 @@ fn links_in_circles_are_refused() {
     assert_eq!(client.fetches("NLST"), b"folder\r\nitself\r\nown\r\nthere\r\n");
     assert_eq!(client.fetches("LIST").split_inclusive(|&byte| byte == b'\n').count(), 4);
     assert_eq!(client.fetches("MLSD").split_inclusive(|&byte| byte == b'\n').count(), 4);
+}
+
+#[test]
+fn a_link_that_turns_while_it_is_followed_does_not_lead_out() {
+    const ROUNDS: usize = 150;
+    let scene = Scene::new();
+    tree::write(&scene.outside(), "file".as_ref(), b"secret");
+    let before = tree::read(&scene.outside());
+    let (_server, mut client) = scene.serve();
+    let turns = AtomicBool::new(true);
+    thread::scope(|scope| {
+        let turning = scope.spawn(|| {
+            while turns.load(Ordering::Relaxed) {
+                for target in [Path::new("folder"), &scene.outside()] {
+                    scene.link("next", target);
+                    fs::rename(scene.served.join("next"), scene.served.join("turning")).expect("renamed");
+                }
+            }
+        });
+        let mut arrived = 0;
+        for round in 0..ROUNDS {
+            for command in [String::from("RETR turning/file"), format!("STOR turning/new-{round}")] {
+                let mut data = client.opens_data();
+                client.sends(format!("{command}\r\n"));
+                match client.hears_any().code {
+                    550 => continue,
+                    code => assert_eq!(code, 150, "{command}"),
+                }
+                if command.starts_with("RETR") {
+                    assert_eq!(read_all(&mut data), b"contents");
+                } else {
+                    data.write_all(b"new").expect("the server takes the data");
+                }
+                drop(data);
+                // The folder of an upload may be another by the time of its end.
+                let code = client.hears_any().code;
+                assert!([226, 550].contains(&code), "{code} after {command}");
+                arrived += 1;
+            }
+            client.sends(format!("MKD turning/made-{round}\r\n"));
+            assert!([257, 550].contains(&client.hears_any().code));
+        }
+        turns.store(false, Ordering::Relaxed);
+        turning.join().expect("the link was turned to the end");
+        assert!(arrived > 0, "the link never led to the folder");
+    });
+    assert_eq!(tree::read(&scene.outside()), before);
 }
