@@ -125,5 +125,9 @@ fn lock(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(passive_ports, own_shard, borrowed, lock);
+criterion_group! {
+    name = passive_ports;
+    config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    targets = own_shard, borrowed, lock
+}
 criterion_main!(passive_ports);

@@ -120,6 +120,16 @@ pub(crate) fn check_ports(sessions: usize, sources: usize) -> anyhow::Result<()>
     Ok(())
 }
 
+/// Whether the kernel's table of tracked connections is full, or nearly: from then on it drops what is new, and connecting
+/// takes seconds. A firewall's rules track connections, a minute or two beyond their end.
+pub(crate) fn connection_table_is_full() -> bool {
+    let number = |name: &str| -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/proc/sys/net/netfilter/nf_conntrack_{name}")).ok()?;
+        text.trim().parse().ok()
+    };
+    number("count").zip(number("max")).is_some_and(|(count, max)| count >= max - max / 50)
+}
+
 /// That many addresses of 127.0.0.0/8, leaving 127.0.0.0 to 127.0.0.255 to others.
 pub(crate) fn source_addresses(count: usize) -> Vec<IpAddr> {
     (0..count.min(60_000))

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use runtime::{WorkerConfig, spawn_worker};
 
 use crate::cli::RunOptions;
+use crate::limits;
 use crate::measure::{
     Live, Memory, ProcessorClock, Recorder, ServerUsage, Window, descriptors, memory, own_processor_time,
 };
@@ -72,6 +73,7 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions, quiet: bool) -> anyh
         workers,
         measured_s: watched.measured.as_secs_f64(),
         ended_early: watched.ended_early,
+        connection_table_full: limits::connection_table_is_full(),
         tester_processor_s: watched.tester.as_secs_f64(),
         ..Findings::default()
     };

@@ -23,6 +23,7 @@ pub(crate) struct Findings {
     pub(crate) measured_s: f64,
     pub(crate) ended_early: Option<String>,
     pub(crate) leftovers: Vec<String>,
+    pub(crate) connection_table_full: bool,
     pub(crate) tester_processor_s: f64,
     pub(crate) server: Option<ServerUsage>,
 }
@@ -30,6 +31,13 @@ pub(crate) struct Findings {
 /// Makes the report.
 pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> Report {
     let measured_s = findings.measured_s.max(f64::MIN_POSITIVE);
+    let mut tester = tester(recorder, findings.tester_processor_s / measured_s, findings.workers);
+    if findings.connection_table_full {
+        tester.warnings.push(String::from(
+            "this machine's table of tracked connections (nf_conntrack) is full: the kernel drops packets of new ones, and \
+             connecting takes seconds that are not the server's",
+        ));
+    }
     let server = findings.server.map(|server| ServerUsage {
         processor_us_per_unit: (recorder.units > 0).then(|| server.processor_s * 1e6 / count(recorder.units)),
         processor_s_per_gib: (recorder.bytes > 0).then(|| server.processor_s / count(recorder.bytes) * GIB),
@@ -55,7 +63,7 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
         errors: errors(recorder),
         remarks: recorder.remarks.iter().map(|(name, &count)| ((*name).to_owned(), count)).collect(),
         leftovers: findings.leftovers,
-        tester: tester(recorder, findings.tester_processor_s / measured_s, findings.workers),
+        tester,
         server,
         series: recorder.series.clone(),
     }

@@ -45,8 +45,8 @@ struct Place<'a> {
     site: &'a Site,
     own: PathBuf,
     port: u16,
-    cache: &'a Path,
-    binaries: &'a Path,
+    cache: PathBuf,
+    binaries: PathBuf,
 }
 
 /// How a server is started.
@@ -95,19 +95,33 @@ impl Drop for Running {
 }
 
 impl Server {
+    /// Fetches it, if it is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be had.
+    pub(crate) fn fetch(&self, site: &Site) -> anyhow::Result<()> {
+        let place = self.place(site, "fetched")?;
+        (self.prepare)(&place).map(drop)
+    }
+
+    fn place<'a>(&self, site: &'a Site, group: &str) -> anyhow::Result<Place<'a>> {
+        let program = std::env::current_exe().context("cannot tell where this program is")?;
+        let target = program.ancestors().nth(2).unwrap_or(Path::new("target"));
+        let own = site.own(&format!("{}-{group}", self.name))?;
+        let cache = target.join("other-servers");
+        fs::create_dir_all(&cache)?;
+        Ok(Place { site, own, port: free_port()?, cache, binaries: target.join("release") })
+    }
+
     /// Starts it on `core`, in a control group named after `group` and it.
     ///
     /// # Errors
     ///
     /// If it cannot be had, or does not listen; with what it said.
     pub(crate) fn start(&self, site: &Site, core: usize, group: &str) -> anyhow::Result<Running> {
-        let program = std::env::current_exe().context("cannot tell where this program is")?;
-        let target = program.ancestors().nth(2).unwrap_or(Path::new("target"));
-        let own = site.own(&format!("{}-{group}", self.name))?;
-        let port = free_port()?;
-        let cache = target.join("other-servers");
-        fs::create_dir_all(&cache)?;
-        let place = Place { site, own: own.clone(), port, cache: &cache, binaries: &target.join("release") };
+        let place = self.place(site, group)?;
+        let (own, port) = (place.own.clone(), place.port);
         let start = (self.prepare)(&place)?;
         let cgroup = Cgroup::create(&format!("{group}-{}", self.name.to_lowercase()))?;
         let log = own.join("log");
@@ -174,7 +188,7 @@ fn roofline(place: &Place<'_>) -> anyhow::Result<Start> {
 }
 
 fn vsftpd(place: &Place<'_>) -> anyhow::Result<Start> {
-    let unpacked = unpack("vsftpd", &["vsftpd", "libwrap0"], "usr/sbin/vsftpd", place.cache)?;
+    let unpacked = unpack("vsftpd", &["vsftpd", "libwrap0"], "usr/sbin/vsftpd", &place.cache)?;
     let empty = place.own.join("empty");
     fs::create_dir_all(&empty)?;
     let configuration = place.own.join("vsftpd.conf");
@@ -203,7 +217,7 @@ fn proftpd(place: &Place<'_>) -> anyhow::Result<Start> {
         "libhashkit2",
         "libpcre2-posix3",
     ];
-    let unpacked = unpack("proftpd", &packages, "usr/sbin/proftpd", place.cache)?;
+    let unpacked = unpack("proftpd", &packages, "usr/sbin/proftpd", &place.cache)?;
     let configuration = place.own.join("proftpd.conf");
     let text = format!(
         "ServerName compared\nServerType standalone\nDefaultServer on\nDefaultAddress 127.0.0.1\nSocketBindTight on\n\
@@ -224,7 +238,7 @@ fn proftpd(place: &Place<'_>) -> anyhow::Result<Start> {
 
 /// It serves the home of the user `ftp`: it is shown a list of users in which there is one, by a mount of its own.
 fn pure_ftpd(place: &Place<'_>) -> anyhow::Result<Start> {
-    let unpacked = unpack("pure-ftpd", &["pure-ftpd"], "usr/sbin/pure-ftpd", place.cache)?;
+    let unpacked = unpack("pure-ftpd", &["pure-ftpd"], "usr/sbin/pure-ftpd", &place.cache)?;
     let users = fs::read_to_string("/etc/passwd")?;
     let users: String =
         users.lines().filter(|line| !line.starts_with("ftp:")).map(|line| format!("{line}\n")).collect();
@@ -257,7 +271,7 @@ server.serve_forever()
 
 fn pyftpdlib(place: &Place<'_>) -> anyhow::Result<Start> {
     const MODULES: &str = "usr/lib/python3/dist-packages";
-    let unpacked = unpack("pyftpdlib", &["python3-pyftpdlib"], MODULES, place.cache)?;
+    let unpacked = unpack("pyftpdlib", &["python3-pyftpdlib"], MODULES, &place.cache)?;
     let script = place.own.join("serve.py");
     fs::write(&script, PYFTPDLIB)?;
     // Debian's own, which the package is made for.
@@ -285,7 +299,7 @@ fn unftp(place: &Place<'_>) -> anyhow::Result<Start> {
 }
 
 fn nginx(place: &Place<'_>) -> anyhow::Result<Start> {
-    let unpacked = unpack("nginx", &["nginx"], "usr/sbin/nginx", place.cache)?;
+    let unpacked = unpack("nginx", &["nginx"], "usr/sbin/nginx", &place.cache)?;
     let configuration = place.own.join("nginx.conf");
     let own = place.own.display();
     let text = format!(
