@@ -6,21 +6,36 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 /// Every port of the server's.
 #[derive(Debug)]
 pub(crate) struct OwnPorts {
-    /// Upwards.
+    /// Where control and data connections come in.
+    hosts: Box<[IpAddr]>,
+    /// Upwards; each is listened on at all of `hosts`.
     ports: Box<[u16]>,
+    /// The port of the metrics, which may be at another address.
+    metrics_port: Option<u16>,
 }
 
 impl OwnPorts {
-    pub(crate) fn new(ports: impl IntoIterator<Item = u16>) -> Self {
+    pub(crate) fn new(
+        hosts: impl IntoIterator<Item = IpAddr>,
+        ports: impl IntoIterator<Item = u16>,
+        metrics_port: Option<u16>,
+    ) -> Self {
         let mut ports: Vec<u16> = ports.into_iter().collect();
         ports.sort_unstable();
         ports.dedup();
-        Self { ports: ports.into() }
+        Self { hosts: hosts.into_iter().collect(), ports: ports.into(), metrics_port }
     }
 
-    /// Whether `address` is this server. A client elsewhere may listen on a port of the same number.
+    /// Whether `address` is this server. A client elsewhere may listen on a port of the same number, and so may one at another
+    /// address of this machine, unless the server listens on all of them.
     pub(crate) fn contains(&self, address: SocketAddr) -> bool {
-        self.ports.binary_search(&address.port()).is_ok() && is_of_this_machine(address.ip())
+        let ip = address.ip().to_canonical();
+        if self.metrics_port == Some(address.port()) {
+            return is_of_this_machine(ip);
+        }
+        self.ports.binary_search(&address.port()).is_ok()
+            && (self.hosts.iter().any(|host| host.to_canonical() == ip)
+                || (self.hosts.iter().any(IpAddr::is_unspecified) && is_of_this_machine(ip)))
     }
 }
 
@@ -35,11 +50,23 @@ mod tests {
 
     #[test]
     fn a_port_of_the_same_number_elsewhere_is_another() {
-        let own = OwnPorts::new([2121, 50_001, 50_000, 2121]);
+        let everywhere = [IpAddr::from([0, 0, 0, 0, 0, 0, 0, 0])];
+        let own = OwnPorts::new(everywhere, [2121, 50_001, 50_000, 2121], None);
         for address in ["127.0.0.1:2121", "127.9.8.7:50000", "[::1]:50001"] {
             assert!(own.contains(address.parse().unwrap()), "{address}");
         }
         for address in ["127.0.0.1:2122", "192.0.2.1:2121", "[2001:db8::1]:50000"] {
+            assert!(!own.contains(address.parse().unwrap()), "{address}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_listened_on_is_the_server() {
+        let own = OwnPorts::new([IpAddr::from([127, 0, 0, 1])], [2121, 50_000], Some(9100));
+        for address in ["127.0.0.1:2121", "[::ffff:127.0.0.1]:50000", "127.0.0.1:9100", "127.9.8.7:9100"] {
+            assert!(own.contains(address.parse().unwrap()), "{address}");
+        }
+        for address in ["127.9.8.7:2121", "127.9.8.7:50000", "192.0.2.1:9100"] {
             assert!(!own.contains(address.parse().unwrap()), "{address}");
         }
     }

@@ -207,7 +207,7 @@ mod tests {
     fn a_session_is_sent_to_its_client_and_to_listed_servers() {
         let networks = vec!["198.51.100.0/24".parse().unwrap(), "127.0.0.1".parse().unwrap()];
         let peers = DataPeers { fxp: FxpPolicy { networks, users: Vec::new() }, ..DataPeers::default() };
-        let own = OwnPorts::new([2121]);
+        let own = OwnPorts::new([IpAddr::from([0, 0, 0, 0])], [2121], None);
         let verdict = |address: &str, client: &str, may_fxp| {
             peers.verdict_on(address.parse().unwrap(), ip(client), may_fxp, &own)
         };

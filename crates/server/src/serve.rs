@@ -73,7 +73,7 @@ pub(crate) fn serve(sources: Sources, config: &Config, log_level: LogLevelSetter
     let descriptors_open = descriptors::count_open().context("cannot count file descriptors")?;
     let own_ports = addresses.iter().map(SocketAddr::port).chain(ports.iter().copied());
     let service: &'static Service = Box::leak(Box::new(Service {
-        own_ports: OwnPorts::new(own_ports.chain(metrics_port)),
+        own_ports: OwnPorts::new(addresses.iter().map(SocketAddr::ip), own_ports, metrics_port),
         addresses,
         gate: LoginGate::new(&config.limits)?,
         admission: Admission::new(&config.limits, descriptors_max, descriptors_open),
