@@ -486,6 +486,8 @@ fn commands_of_keywords_read_as_themselves() {
         Command::Rein,
         Command::Quit,
         Command::Pasv,
+        Command::Eprt(Eprt::NotIpv4),
+        Command::Eprt(Eprt::NotIpv6),
         Command::Eprt(Eprt::UnknownFamily),
         Command::Epsv(Epsv::SameFamily),
         Command::Epsv(Epsv::Ipv4),

@@ -271,6 +271,8 @@ fn eprt(argument: &Eprt) -> String {
             let (family, address, port) = (family_number(address.ip()), address.ip(), address.port());
             format!("|{family}|{address}|{port}|")
         }
+        Eprt::NotIpv4 => "|1|?|1|".to_owned(),
+        Eprt::NotIpv6 => "|2|?|1|".to_owned(),
         Eprt::UnknownFamily => "|3|?|1|".to_owned(),
     }
 }

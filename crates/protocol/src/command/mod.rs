@@ -243,6 +243,10 @@ impl fmt::Debug for Password<'_> {
 pub enum Eprt {
     /// An address of a family that is known here: 1 is IPv4, 2 is IPv6.
     Address(SocketAddr),
+    /// Family 1, and what is no IPv4 address: an error to those who have IPv4, and another family to the others.
+    NotIpv4,
+    /// Family 2, and what is no IPv6 address.
+    NotIpv6,
     /// A well-formed argument whose family number is another: the answer is 522 (RFC 2428 section 2).
     UnknownFamily,
 }

@@ -109,7 +109,9 @@ impl Session {
         match argument {
             _ if self.only_epsv => self.reply(say::ONLY_EPSV),
             Eprt::Address(address) if address.is_ipv4() == self.peer.is_ipv4() => self.check_active(address),
-            Eprt::Address(_) | Eprt::UnknownFamily => self.refuse_family(),
+            Eprt::NotIpv4 if self.peer.is_ipv4() => self.reply(say::EPRT_MALFORMED),
+            Eprt::NotIpv6 if self.peer.is_ipv6() => self.reply(say::EPRT_MALFORMED),
+            Eprt::Address(_) | Eprt::NotIpv4 | Eprt::NotIpv6 | Eprt::UnknownFamily => self.refuse_family(),
         }
     }
 

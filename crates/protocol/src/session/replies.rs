@@ -102,10 +102,12 @@ pub(super) const CREATION_TIME_NOT_OFFERED: Reply =
     reply(502, "MFCT is not offered: Linux keeps no creation time that can be set.");
 pub(super) const MOUNT_NOT_OFFERED: Reply = reply(502, "SMNT is not offered.");
 
+pub(super) const EPRT_MALFORMED: Reply = reply(501, "Invalid EPRT format.");
+
 // Arguments that are there and malformed, where more can be said than the syntax.
 pub(super) const MALFORMED: [(&str, Reply); 7] = [
     ("PORT", reply(501, "Invalid PORT format.")),
-    ("EPRT", reply(501, "Invalid EPRT format.")),
+    ("EPRT", EPRT_MALFORMED),
     ("TYPE", reply(501, "Unsupported type: TYPE A, TYPE I, TYPE L 7 and TYPE L 8 are offered.")),
     ("STRU", reply(501, "Unrecognized structure: STRU F is offered.")),
     ("MODE", reply(501, "Unrecognized mode: MODE S is offered.")),
