@@ -65,7 +65,8 @@ pub(crate) struct ControlConnection {
     /// Input that the session does not want yet.
     unread: Vec<u8>,
     root: Arc<Root>,
-    lease: Option<PassiveLease>,
+    // Boxed, as what an idle session does not have.
+    lease: Option<Box<PassiveLease>>,
     transfer: Option<Running>,
     file_job: Option<FileJob>,
     login_job: Option<LoginJob>,
@@ -384,8 +385,13 @@ impl ControlConnection {
         if sent == replies.len() {
             return Ok(());
         }
+        // Boxed, lest every session has room for it at all times.
+        Box::pin(self.send_slowly(&replies[sent..])).await
+    }
+
+    async fn send_slowly(&self, replies: &[u8]) -> io::Result<()> {
         let deadline = Instant::now() + self.worker.settings.get().deadlines.stall;
-        timeout_at(deadline, self.stream.send_all(&replies[sent..])).await.map_err(|_| {
+        timeout_at(deadline, self.stream.send_all(replies)).await.map_err(|_| {
             self.worker.counters.on_deadline(Passed::Stall);
             io::ErrorKind::TimedOut
         })?

@@ -20,7 +20,7 @@ impl ControlConnection {
         let address = match leased {
             Ok(lease) => {
                 let port = lease.port();
-                self.lease = Some(lease);
+                self.lease = Some(Box::new(lease));
                 self.advertised(kind, client, port).ok_or(replies::INTERNAL)
             }
             Err(refused) => {
@@ -68,7 +68,7 @@ impl ControlConnection {
         let settings = self.worker.settings.get();
         let deadline = Instant::now() + settings.deadlines.data;
         match setup {
-            DataSetup::Passive => DataConnector::passive(self.lease.take(), deadline),
+            DataSetup::Passive => DataConnector::passive(self.lease.take().map(|lease| *lease), deadline),
             DataSetup::Active(peer) => {
                 // What a proxy says that the client reached is not an address of this machine.
                 let local = self.stream.local().ok();
