@@ -19,6 +19,7 @@ mod health;
 mod ledger;
 mod logging;
 mod logins;
+mod memory;
 mod metrics;
 mod newcomers;
 mod own_ports;
@@ -80,6 +81,7 @@ fn with_config(sources: &Sources, command: fn(&Config, &[Warning]) -> ExitCode) 
 }
 
 fn serve(sources: Sources) -> ExitCode {
+    memory::use_small_pages();
     let (config, warnings) = match Config::load(&sources) {
         Ok(loaded) => loaded,
         Err(errors) => return fail(&errors),
