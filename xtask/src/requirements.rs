@@ -57,11 +57,15 @@ pub(crate) const CLIENTS: [Requirement; 14] = [
     debian("wget", "wget"),
 ];
 
-/// What the tests of the libraries run: the tunnel goes through a real SSH server, between networks of its own.
-pub(crate) const LIBRARIES: [Requirement; 6] = [
+/// What the tests of the libraries run: the tunnel goes through a real SSH server, between networks of its own; files come
+/// and go on images of every file system.
+pub(crate) const LIBRARIES: [Requirement; 9] = [
     debian("curl", "curl"),
     debian("ip", "iproute2"),
     debian("lftp", "lftp"),
+    debian("mkfs.btrfs", "btrfs-progs"),
+    debian("mkfs.ext4", "e2fsprogs"),
+    debian("mkfs.xfs", "xfsprogs"),
     debian("python3", "python3"),
     debian("ssh", "openssh-client"),
     debian("sshd", "openssh-server"),

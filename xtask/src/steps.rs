@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context as _;
+use nix::unistd::geteuid;
 
 use crate::container;
 use crate::fuzz;
@@ -211,7 +212,11 @@ fn test_each(targets: &[String], prepare: impl Fn(&mut Command)) -> anyhow::Resu
         command.args(["--test", target]);
     }
     prepare(&mut command);
-    count_tests(&mut command)
+    let mut outcome = count_tests(&mut command)?;
+    if !geteuid().is_root() {
+        outcome.note = Some(String::from("not root: nothing that has to be mounted was tested"));
+    }
+    Ok(outcome)
 }
 
 /// The names of a package's integration tests, in order: `tests/NAME.rs` and `tests/NAME/main.rs`.
