@@ -40,7 +40,7 @@ pub(crate) const CHROMIUM: Requirement = debian("chromium", "chromium");
 
 /// What the integration tests run: other people's FTP clients, a Prometheus, what looks at the unit file, and what gives a
 /// program a terminal or another time.
-pub(crate) const CLIENTS: [Requirement; 14] = [
+pub(crate) const CLIENTS: [Requirement; 15] = [
     debian("aria2c", "aria2"),
     debian("busybox", "busybox"),
     debian("curl", "curl"),
@@ -53,6 +53,7 @@ pub(crate) const CLIENTS: [Requirement; 14] = [
     debian("rclone", "rclone"),
     debian("script", "bsdutils"),
     debian("systemd-analyze", "systemd"),
+    debian("strace", "strace"),
     debian("tnftp", "tnftp"),
     debian("wget", "wget"),
 ];

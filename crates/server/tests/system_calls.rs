@@ -1,0 +1,137 @@
+//! What a small transfer costs in system calls: no more than docs/performance.md lists, each with its reason.
+#![forbid(unsafe_code)]
+
+mod raw;
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use raw::Client;
+use support::site::Site;
+use support::tree;
+
+const TRANSFERS: u64 = 100;
+/// Timers, and a wait that is answered a moment too early, add a call now and then: so many for a hundred transfers.
+const NOW_AND_THEN: u64 = 60;
+
+/// What each runtime calls for one `PASV`, its data connection and the `RETR` of a warm file of 1 KiB, as docs/performance.md
+/// lists it. A wait is one more where the client's next step comes a moment later.
+const ON_IO_URING: [(&str, u64); 8] = [
+    ("accept4", 1),
+    ("close", 2),
+    ("epoll_wait", 3),
+    ("io_uring_enter", 6),
+    ("newfstatat", 1),
+    ("openat2", 1),
+    ("preadv2", 1),
+    ("sendto", 4),
+];
+const ON_EPOLL: [(&str, u64); 8] = [
+    ("accept4", 2),
+    ("close", 2),
+    ("epoll_wait", 3),
+    ("newfstatat", 1),
+    ("openat2", 1),
+    ("preadv2", 1),
+    ("recvfrom", 2),
+    ("sendto", 4),
+];
+/// What is asked in builds for tests alone: whether a descriptor may block.
+const WITH_ASSERTIONS: (&str, u64) = ("fcntl", 3);
+
+/// strace on a running thread. Its output is what it saw until it is told to end.
+struct Trace {
+    strace: Child,
+    output: PathBuf,
+}
+
+impl Trace {
+    /// Traces a thread, and no other.
+    fn of(thread: &str, output: PathBuf) -> Self {
+        let mut strace = Command::new("strace")
+            .args(["-qqq", "-o"])
+            .arg(&output)
+            .args(["-p", thread])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("strace is installed: apt-get install strace (or cargo xtask test, which does it)");
+        // It says nothing when it has attached, but the thread tells.
+        let tracer = format!("TracerPid:\t{}\n", strace.id());
+        raw::waiting::until("strace has attached", || {
+            if let Some(ended) = strace.try_wait().expect("a child") {
+                let mut said = String::new();
+                let stderr = strace.stderr.take().expect("standard error is piped");
+                BufReader::new(stderr).read_to_string(&mut said).expect("strace says why");
+                panic!("strace ended, {ended}: {said}");
+            }
+            fs::read_to_string(format!("/proc/{thread}/status")).is_ok_and(|status| status.contains(&tracer))
+        });
+        Self { strace, output }
+    }
+
+    /// How often each system call was made.
+    fn counts(mut self) -> BTreeMap<String, u64> {
+        let pid = i32::try_from(self.strace.id()).expect("a process number");
+        kill(Pid::from_raw(pid), Signal::SIGINT).expect("strace runs");
+        self.strace.wait().expect("strace ends");
+        let mut counts = BTreeMap::new();
+        for line in BufReader::new(fs::File::open(&self.output).expect("its output")).lines() {
+            let line = line.expect("text");
+            // `sendto(7, ...` is a call; `--- SIGCHLD ...` is none.
+            if let Some((name, _)) = line.split_once('(')
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            {
+                *counts.entry(name.to_owned()).or_insert(0) += 1;
+            }
+        }
+        counts
+    }
+}
+
+/// The thread of the only worker.
+fn worker(pid: u32) -> String {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the server runs");
+    let is_worker =
+        |task: &PathBuf| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("worker-"));
+    let task = tasks.map(|task| task.expect("an entry").path()).find(is_worker).expect("a worker");
+    task.file_name().and_then(|name| name.to_str()).expect("a number").to_owned()
+}
+
+#[test]
+fn a_small_download_makes_the_calls_that_are_listed() {
+    let site = Site::new(&["--workers", "1"], |served, _| {
+        tree::write(served, "small".as_ref(), &[b'x'; 1024]);
+    });
+    let mut client = Client::log_in(site.server.address());
+    client.says("TYPE I", 200);
+    for _ in 0..3 {
+        client.fetches("RETR small");
+    }
+    let trace = Trace::of(&worker(site.server.pid()), site.elsewhere("trace").join("calls"));
+    for _ in 0..TRANSFERS {
+        assert_eq!(client.fetches("RETR small").len(), 1024);
+    }
+    let counts = trace.counts();
+    let listed = if counts.contains_key("io_uring_enter") { ON_IO_URING } else { ON_EPOLL };
+    let mut listed: BTreeMap<&str, u64> = listed.into();
+    if cfg!(debug_assertions) {
+        listed.extend([WITH_ASSERTIONS]);
+    }
+    for (name, count) in &counts {
+        let most = listed.get(name.as_str()).copied().unwrap_or(0);
+        assert!(
+            *count <= most * TRANSFERS + NOW_AND_THEN,
+            "{name}: {count} calls for {TRANSFERS} transfers, and {most} for each are listed; all: {counts:?}"
+        );
+    }
+    for (name, each) in [("sendto", 4), ("openat2", 1), ("close", 2)] {
+        let count = counts.get(name).copied().unwrap_or(0);
+        assert!(count >= each * TRANSFERS, "{name}: {count} calls were seen; all: {counts:?}");
+    }
+}
