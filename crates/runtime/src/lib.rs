@@ -64,4 +64,4 @@ pub use permits::{Permit, Permits};
 pub use shutdown::{Shutdown, ShutdownSource};
 pub use source::{Interest, Source};
 pub use task::{Task, TaskError, spawn};
-pub use worker::{WorkerConfig, spawn_worker};
+pub use worker::{DESCRIPTORS_PER_WORKER_MAX, WorkerConfig, spawn_worker};

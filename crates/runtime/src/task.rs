@@ -9,6 +9,9 @@ use std::task::{Context, Poll, ready};
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
+use crate::backend::{Backend, uring};
+use crate::context;
+
 /// Starts a task on this worker. It runs whether or not the [`Task`] is kept.
 ///
 /// # Panics
@@ -19,6 +22,15 @@ where
     F: Future + 'static,
 {
     Task { handle: tokio::task::spawn_local(future) }
+}
+
+/// Lets the other tasks that can go on do so first.
+pub(crate) async fn end_turn() {
+    match context::current_backend() {
+        // A task that merely yields keeps the ring's submissions from being flushed; one that waits for the ring does not.
+        Some(Backend::IoUring) => uring::nothing().await,
+        _ => tokio::task::yield_now().await,
+    }
 }
 
 /// A task that was started; awaiting it gives its result. Dropping it lets the task go on by itself.

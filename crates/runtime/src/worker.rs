@@ -11,6 +11,10 @@ use crate::backend::uring::ReceiveRing;
 use crate::backend::{Backend, Executor};
 use crate::context;
 
+/// Descriptors that a worker itself has open: its rings, its epoll instances, and what wakes it. Beside them there is one
+/// for each source, and those of the jobs that run.
+pub const DESCRIPTORS_PER_WORKER_MAX: u64 = 8;
+
 /// What a worker is started with.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {

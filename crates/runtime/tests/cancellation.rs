@@ -10,7 +10,10 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use runtime::{Interest, ListenOptions, Listener, Source, Stream, blocking, drained, spawn, timeout_at};
+use runtime::{
+    DESCRIPTORS_PER_WORKER_MAX, Interest, ListenOptions, Listener, Source, Stream, blocking, drained, spawn,
+    timeout_at,
+};
 use support::{
     alone, backends, can_be_bound, connected_pair, loopback, on_each_backend, open_descriptors, start,
 };
@@ -237,4 +240,15 @@ fn a_dropped_connection_that_is_received_ahead_is_closed() {
         drained().await;
         assert_eq!(open_descriptors(), before);
     });
+}
+
+#[test]
+fn a_worker_itself_opens_few_descriptors() {
+    let _alone = alone();
+    for backend in backends() {
+        let before = open_descriptors();
+        let inside = start(backend, || async { open_descriptors() }).join().expect("a worker");
+        let own = u64::try_from(inside - before).expect("a number");
+        assert!(own <= DESCRIPTORS_PER_WORKER_MAX, "{own} on {backend}");
+    }
 }

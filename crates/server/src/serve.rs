@@ -13,8 +13,8 @@ use anyhow::Context as _;
 use config::{Config, RuntimeChoice, Sources};
 use passive_ports::{Limits, ShardHandle};
 use runtime::{
-    Backend, BackendChoice, BoundListener, Publisher, Shutdown, ShutdownSource, WorkerConfig, mailbox,
-    spawn_worker,
+    Backend, BackendChoice, BoundListener, DESCRIPTORS_PER_WORKER_MAX, Publisher, Shutdown, ShutdownSource,
+    WorkerConfig, mailbox, spawn_worker,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -70,7 +70,8 @@ pub(crate) fn serve(sources: Sources, config: &Config, log_level: LogLevelSetter
     // Usually this is over at once, and nobody ever sees a leftover; a huge tree is swept while it is served.
     sweeper.sweep(reloader.roots().for_uploads(config), SWEEP_WAIT).context("cannot start a thread")?;
 
-    let descriptors_open = descriptors::count_open().context("cannot count file descriptors")?;
+    let workers_own = DESCRIPTORS_PER_WORKER_MAX * cores.len() as u64;
+    let descriptors_open = descriptors::count_open().context("cannot count file descriptors")? + workers_own;
     let own_ports = addresses.iter().map(SocketAddr::port).chain(ports.iter().copied());
     let service: &'static Service = Box::leak(Box::new(Service {
         own_ports: OwnPorts::new(addresses.iter().map(SocketAddr::ip), own_ports, metrics_port),

@@ -68,6 +68,11 @@ impl Stream {
         self.ahead = ring.map(|ring| ReceiveAhead::new(ring, self.source.as_fd()));
     }
 
+    /// [`Source::wait_by_edges`], for a connection on which much is moved.
+    pub fn wait_by_edges(&mut self) {
+        self.source.wait_by_edges();
+    }
+
     /// Receives into `buffer`: the number of bytes, 0 once the peer has ended its side (or for an empty buffer).
     ///
     /// # Errors

@@ -213,6 +213,11 @@ impl Readiness {
     }
 }
 
+/// Waits for an operation that does nothing: once round the queue, by way of the kernel.
+pub(crate) async fn nothing() {
+    submit(opcode::Nop::new().build()).await;
+}
+
 /// Hands a poll to the ring.
 fn submit_poll(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<InFlight> {
     if !context::count(|counters| counters.polls.add(1)) {
