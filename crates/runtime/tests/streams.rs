@@ -149,7 +149,7 @@ fn a_connection_is_made_or_refused() {
     on_each_backend(|| async {
         let listener = Listener::bind(loopback(), ListenOptions::default()).expect("a listener");
         let address = listener.local();
-        let options = ConnectOptions { local: Some(loopback()), reuse_address: true };
+        let options = ConnectOptions { local: Some(loopback()), share_port: true };
         let stream = connect(address, options).await.expect("a connection");
         let (accepted, peer) = listener.accept().await.expect("accepted");
         assert_eq!(stream.local().expect("an address"), peer);

@@ -96,13 +96,13 @@ async fn connect_back(
         && port_below != 0
     {
         let from = SocketAddr::new(ip, port_below);
-        match connect(peer, ConnectOptions { local: Some(from), reuse_address: true }).await {
+        match connect(peer, ConnectOptions { local: Some(from), share_port: true }).await {
             Err(error) if wants_another_port(&error) => tell_once(source.refusal_told, from, &error),
             outcome => return outcome,
         }
     }
     let from_any_port = local.map(|ip| SocketAddr::new(ip, 0));
-    connect(peer, ConnectOptions { local: from_any_port, reuse_address: false }).await
+    connect(peer, ConnectOptions { local: from_any_port, share_port: false }).await
 }
 
 /// The port may not be bound (`EACCES`), somebody listens on it (`EADDRINUSE`), or the pair of addresses is that of a
