@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::stream::Stream;
@@ -31,6 +32,10 @@ pub async fn connect(peer: SocketAddr, options: ConnectOptions) -> io::Result<St
         if options.share_port {
             socket.set_reuse_address(true)?;
             socket.set_reuse_port(true)?;
+        }
+        if local.port() == 0 {
+            // The port is then chosen for the pair of addresses, and not taken from all other peers.
+            setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
         }
         socket.bind(&local.into())?;
     }
