@@ -65,7 +65,7 @@ impl Stream {
     /// It is the last that is received otherwise: [`source`](Stream::source) must not be used to receive any more.
     pub fn receive_ahead(&mut self) {
         let ring = context::worker().and_then(|worker| worker.receive_ring.clone());
-        self.ahead = ring.map(|ring| ReceiveAhead::new(ring, self.source.as_fd()));
+        self.ahead = ring.and_then(|ring| ReceiveAhead::new(ring, self.source.as_fd()));
     }
 
     /// [`Source::wait_by_edges`], for a connection on which much is moved.

@@ -47,7 +47,8 @@ pub(crate) struct ReceiveRing {
     receives: Slab<Receive>,
     /// Receives to be cancelled: their connections have sent too much ahead.
     sent_too_much: Vec<u64>,
-    /// The kernel did not take an entry, which nobody can take back: nothing may be handed to it any more.
+    /// The kernel did not take an entry, which nobody can take back, or does not tell what it received: nothing may be handed to
+    /// it any more. Connections that come then are waited for as any other descriptor is.
     is_broken: bool,
 }
 
@@ -67,7 +68,7 @@ impl Receive {
     /// The kernel received `bytes`, and goes on if there is `more` to come; whether it should not.
     fn completed(&mut self, bytes: &[u8], result: i32, more: bool) -> bool {
         if !self.abandoned {
-            self.inbox.bytes.extend_from_slice(bytes);
+            self.inbox.put(bytes);
         }
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
@@ -115,6 +116,14 @@ struct Inbox {
 }
 
 impl Inbox {
+    fn put(&mut self, bytes: &[u8]) {
+        // Whoever is never quite caught up with must not make this grow by what was taken long ago.
+        if self.taken >= INBOX_BYTES_MAX {
+            self.bytes.drain(..std::mem::take(&mut self.taken));
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
     /// Moves what fits to `buffer`; `None` if there is nothing.
     fn take(&mut self, buffer: &mut [u8]) -> Option<usize> {
         let waiting = &self.bytes[self.taken..];
@@ -176,8 +185,15 @@ impl ReceiveRing {
         })
     }
 
-    /// Waits for completions and passes them on, for ever. The event is never read: every signal is an edge of its own.
-    pub(crate) async fn serve(ring: SharedReceiveRing) -> io::Result<()> {
+    /// Waits for completions and passes them on, for ever.
+    pub(crate) async fn serve(ring: SharedReceiveRing) {
+        // Only where it cannot be waited for does this end.
+        let _ = ReceiveRing::pass_on(Rc::clone(&ring)).await;
+        ring.borrow_mut().is_broken = true;
+    }
+
+    /// The event is never read: every signal is an edge of its own.
+    async fn pass_on(ring: SharedReceiveRing) -> io::Result<()> {
         let readiness = watch(Event(ring))?;
         loop {
             let mut ready = readiness.readable().await?;
@@ -288,10 +304,9 @@ impl ReceiveRing {
                 }
             }
             buffers.publish();
-            if self.ring.submission().cq_overflow() {
-                // The kernel keeps what found no room, and brings it when it is asked.
-                let _ = self.run_deferred();
-            } else if collected == before {
+            // The kernel keeps what found no room, and brings it when it is asked.
+            let brings_more = self.ring.submission().cq_overflow() && self.run_deferred().is_ok();
+            if !brings_more && collected == before {
                 break;
             }
         }
@@ -301,19 +316,21 @@ impl ReceiveRing {
     /// Hands one entry to the kernel, now: a descriptor's number may be another's later.
     #[allow(unsafe_code)]
     fn submit(&mut self, entry: &squeue::Entry) -> io::Result<()> {
+        if self.is_broken {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
         // SAFETY: a receive names a descriptor, which its caller keeps open until this returns, and buffers, which live until
         // they are unregistered; a cancel refers to nothing. If the kernel does not take the entry, it is never entered again.
         let pushed = unsafe { self.ring.submission().push(entry) };
-        if self.is_broken || pushed.is_err() {
-            self.is_broken = true;
-            return Err(io::ErrorKind::ResourceBusy.into());
-        }
-        self.enter().inspect_err(|_| self.is_broken = true)
+        let taken = pushed.map_err(io::Error::other).and_then(|()| self.enter());
+        taken.inspect_err(|_| self.is_broken = true)
     }
 
     fn enter(&mut self) -> io::Result<()> {
         loop {
             match self.ring.submit() {
+                // Each entry is handed over before the next one is made.
+                Ok(0) => return Err(io::ErrorKind::ResourceBusy.into()),
                 Ok(_) => return Ok(()),
                 Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
                 // Completions that found no room are taken first.
@@ -355,10 +372,13 @@ pub(crate) struct ReceiveAhead {
 }
 
 impl ReceiveAhead {
-    /// A place for a connection; the kernel receives from the first wait on.
-    pub(crate) fn new(ring: SharedReceiveRing, fd: BorrowedFd<'_>) -> ReceiveAhead {
-        let key = ring.borrow_mut().receives.insert(Receive::default());
-        ReceiveAhead { ring, key, fd: fd.as_raw_fd() }
+    /// A place for a connection, if the ring takes any more; the kernel receives from the first wait on.
+    pub(crate) fn new(ring: SharedReceiveRing, fd: BorrowedFd<'_>) -> Option<ReceiveAhead> {
+        let key = {
+            let mut ring = ring.borrow_mut();
+            (!ring.is_broken).then(|| ring.receives.insert(Receive::default()))?
+        };
+        Some(ReceiveAhead { ring, key, fd: fd.as_raw_fd() })
     }
 
     /// As `recv(2)`; the waker of `cx` is woken when there is something to say.
@@ -385,5 +405,28 @@ impl Drop for ReceiveAhead {
             // too. Where the peer has reset the connection there is nothing to end.
             let _ = shutdown(self.fd, Shutdown::Both);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inbox_that_is_never_empty_keeps_its_bounds() {
+        const PIECE: usize = 2048;
+        let mut inbox = Inbox::default();
+        let mut buffer = [0; PIECE];
+        let piece = |number: u32| number.to_le_bytes().repeat(PIECE / 4);
+        inbox.put(&piece(0));
+        for number in 0..10_000 {
+            inbox.put(&piece(number + 1));
+            assert_eq!(inbox.take(&mut buffer), Some(PIECE));
+            assert_eq!(buffer[..], piece(number), "in order");
+            assert_eq!(inbox.len(), PIECE);
+            assert!(inbox.bytes.capacity() <= 4 * INBOX_BYTES_MAX, "{}", inbox.bytes.capacity());
+        }
+        assert_eq!(inbox.take(&mut buffer), Some(PIECE));
+        assert_eq!(inbox.bytes.capacity(), 0, "an idle connection keeps no memory");
     }
 }
