@@ -270,6 +270,18 @@ mod tests {
         }
     }
 
+    /// A step picks integration tests by their names, out of all that the workspace has.
+    #[test]
+    fn names_of_integration_tests_are_unique() {
+        let crates = fs::read_dir(root().join("crates")).expect("crates");
+        let packages = crates.map(|entry| entry.expect("a crate").path()).chain([root().join("loadtest")]);
+        let mut names: Vec<String> =
+            packages.flat_map(|package| test_targets(&package).expect("its tests")).collect();
+        names.sort();
+        let doubled: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).collect();
+        assert!(names.len() > 20 && doubled.is_empty(), "{doubled:?}");
+    }
+
     #[test]
     fn test_targets_are_files_and_folders_with_a_main_file() {
         let package = tempfile::tempdir().expect("a directory");
