@@ -11,6 +11,9 @@ use crate::rates;
 use crate::record::Record;
 use crate::transfers::{Running, SessionLabel, Step};
 
+/// How many buffers full of input are looked through for an ABOR at once.
+const LOOKS_MAX: usize = 8;
+
 impl ControlConnection {
     pub(super) fn begin_transfer(&mut self, transfer: Transfer) {
         let session = SessionLabel { id: self.id, peer: self.peer.ip() };
@@ -62,9 +65,12 @@ impl ControlConnection {
         !self.session.abort_asked() && (self.session.said_goodbye() || !self.stream.peer_closed())
     }
 
-    /// Reads what the client has sent by now, without waiting.
+    /// Reads what the client has sent by now, without waiting, and not for ever where it never pauses.
     fn look_for_abort(&mut self) {
-        while self.unread.is_empty() && self.session.wants_input() && !self.input_ended {
+        for _ in 0..LOOKS_MAX {
+            if !self.unread.is_empty() || !self.session.wants_input() || self.input_ended {
+                return;
+            }
             let received = RECEIVED.with_borrow_mut(|buffer| self.stream.try_receive(buffer));
             match received {
                 Ok(0) | Err(_) => return,
