@@ -77,11 +77,11 @@ impl DataPeers {
         may_fxp: bool,
         own_ports: &OwnPorts,
     ) -> AddressVerdict {
-        if may_fxp && self.fxp.permits_address(address.ip()) {
-            AddressVerdict::Permitted
-        } else if address.ip().to_canonical() != client {
+        let is_server = may_fxp && self.fxp.permits_address(address.ip());
+        if !is_server && address.ip().to_canonical() != client {
             AddressVerdict::Foreign
-        } else if own_ports.contains(address) {
+        // Two sessions of this server may be the two servers; then one connects to a passive port of the other.
+        } else if own_ports.takes_commands_at(address) || (!is_server && own_ports.contains(address)) {
             AddressVerdict::TheServer
         } else {
             AddressVerdict::Permitted
@@ -207,7 +207,7 @@ mod tests {
     fn a_session_is_sent_to_its_client_and_to_listed_servers() {
         let networks = vec!["198.51.100.0/24".parse().unwrap(), "127.0.0.1".parse().unwrap()];
         let peers = DataPeers { fxp: FxpPolicy { networks, users: Vec::new() }, ..DataPeers::default() };
-        let own = OwnPorts::new([IpAddr::from([0, 0, 0, 0])], [2121], None);
+        let own = OwnPorts::new([IpAddr::from([0, 0, 0, 0])], [2121], [50_000], None);
         let verdict = |address: &str, client: &str, may_fxp| {
             peers.verdict_on(address.parse().unwrap(), ip(client), may_fxp, &own)
         };
@@ -216,8 +216,9 @@ mod tests {
         assert_eq!(verdict("127.0.0.1:2121", "127.0.0.1", false), AddressVerdict::TheServer);
         assert_eq!(verdict("198.51.100.7:5000", "192.0.2.1", false), AddressVerdict::Foreign);
         assert_eq!(verdict("198.51.100.7:5000", "192.0.2.1", true), AddressVerdict::Permitted);
-        // Two sessions of one server may be the two servers.
-        assert_eq!(verdict("127.0.0.1:2121", "127.0.0.1", true), AddressVerdict::Permitted);
+        assert_eq!(verdict("127.0.0.1:50000", "127.0.0.1", false), AddressVerdict::TheServer);
+        assert_eq!(verdict("127.0.0.1:50000", "127.0.0.1", true), AddressVerdict::Permitted);
+        assert_eq!(verdict("127.0.0.1:2121", "127.0.0.1", true), AddressVerdict::TheServer);
     }
 
     #[test]

@@ -72,9 +72,10 @@ pub(crate) fn serve(sources: Sources, config: &Config, log_level: LogLevelSetter
 
     let workers_own = DESCRIPTORS_PER_WORKER_MAX * cores.len() as u64;
     let descriptors_open = descriptors::count_open().context("cannot count file descriptors")? + workers_own;
-    let own_ports = addresses.iter().map(SocketAddr::port).chain(ports.iter().copied());
+    let hosts = addresses.iter().map(SocketAddr::ip);
+    let control_ports = addresses.iter().map(SocketAddr::port);
     let service: &'static Service = Box::leak(Box::new(Service {
-        own_ports: OwnPorts::new(addresses.iter().map(SocketAddr::ip), own_ports, metrics_port),
+        own_ports: OwnPorts::new(hosts, control_ports, ports.iter().copied(), metrics_port),
         addresses,
         gate: LoginGate::new(&config.limits)?,
         admission: Admission::new(&config.limits, descriptors_max, descriptors_open),
