@@ -240,7 +240,10 @@ impl UnpublishedUpload {
 
 impl Drop for UnpublishedUpload {
     fn drop(&mut self) {
-        if let Some(upload) = self.0.take() {
+        // Off a worker it is dropped here: the thread that opened it for a client who is gone may wait.
+        if let Some(upload) = self.0.take()
+            && runtime::current_backend().is_some()
+        {
             runtime::spawn(async move {
                 // Where no thread can be had, the upload is dropped here after all.
                 let _ = blocking(move || drop(upload)).await;
@@ -393,5 +396,20 @@ fn transfer_type(transfer_type: TransferType) -> transfer::TransferType {
     match transfer_type {
         TransferType::Ascii => transfer::TransferType::Ascii,
         TransferType::Image => transfer::TransferType::Image,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client that leaves while its upload is being opened has it dropped by the thread that opens it.
+    #[test]
+    fn an_upload_may_be_dropped_off_a_worker() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::open(folder.path()).unwrap();
+        let upload = root.open_upload(b"/file", storage::UploadMode::New).unwrap();
+        drop(UnpublishedUpload(Some(upload)));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left of it");
     }
 }
