@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use tokio::sync::Notify;
@@ -70,20 +70,23 @@ impl Drop for Entered {
     }
 }
 
-/// Counts a descriptor that is being closed in the background, until dropped.
-pub(crate) struct Closing(Rc<Worker>);
+/// Counts a descriptor that is being closed in the background, until dropped. It keeps no worker: the worker's own ring keeps some
+/// of these.
+pub(crate) struct Closing(Weak<Worker>);
 
 impl Closing {
-    pub(crate) fn begin(worker: Rc<Worker>) -> Closing {
+    pub(crate) fn begin(worker: &Rc<Worker>) -> Closing {
         worker.closings.set(worker.closings.get() + 1);
-        Closing(worker)
+        Closing(Rc::downgrade(worker))
     }
 }
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        self.0.closings.set(self.0.closings.get() - 1);
-        self.0.closed.notify_waiters();
+        if let Some(worker) = self.0.upgrade() {
+            worker.closings.set(worker.closings.get() - 1);
+            worker.closed.notify_waiters();
+        }
     }
 }
 
@@ -95,5 +98,25 @@ pub async fn drained() {
     let Some(worker) = worker() else { return };
     while worker.closings.get() > 0 {
         worker.closed.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_being_closed_is_counted_and_keeps_no_worker() {
+        let entered = enter(Backend::Epoll, Mask::of_this_thread().expect("a mask"), None);
+        let this = worker().expect("a worker");
+        let closings = [Closing::begin(&this), Closing::begin(&this)];
+        assert_eq!(this.closings.get(), 2);
+        let [first, second] = closings;
+        drop(first);
+        assert_eq!(this.closings.get(), 1);
+        let weak = Rc::downgrade(&this);
+        drop((this, entered));
+        assert!(weak.upgrade().is_none(), "its threads and its ring have ended");
+        drop(second);
     }
 }

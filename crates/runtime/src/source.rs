@@ -244,7 +244,7 @@ fn close_in_background(open: Open) -> Option<Task<()>> {
     }
     // While the worker stops no task can be started, and none is needed: the ring itself is about to end, and with
     // it whatever it holds.
-    let closing = Closing::begin(context::worker()?);
+    let closing = Closing::begin(&context::worker()?);
     Some(task::spawn(async move {
         readiness.settle(fd.as_fd()).await;
         drop(fd);

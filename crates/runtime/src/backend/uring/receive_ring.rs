@@ -249,7 +249,7 @@ impl ReceiveRing {
             return false;
         }
         // While the worker stops nobody counts: the ring itself is about to end, and with it whatever it holds.
-        let closing = context::worker().map(Closing::begin);
+        let closing = context::worker().as_ref().map(Closing::begin);
         *receive = Receive { state, abandoned: true, _closing: closing, ..Receive::default() };
         true
     }
