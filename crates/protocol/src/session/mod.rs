@@ -51,6 +51,10 @@ use transfers::DataSlot;
 /// How many bytes of lines a session holds back before it asks for no more input.
 pub const HELD_BYTES_MAX: usize = 16 * 1024;
 
+/// How many actions may wait to be polled before a session asks for no more input: a reply can be a thousand times as long as
+/// its command, and whoever asks without end and reads nothing must not have them all made.
+pub const ACTIONS_WAITING_MAX: usize = 128;
+
 /// What is the same for every session of a listener.
 #[derive(Debug, Clone)]
 pub struct SessionSettings {
@@ -183,7 +187,7 @@ impl Session {
     /// Whether more lines may be handed in. While this is false the control connection is not read, and the client's
     /// own sending comes to rest.
     pub fn wants_input(&self) -> bool {
-        self.held_bytes < HELD_BYTES_MAX && !self.closed
+        self.held_bytes < HELD_BYTES_MAX && self.actions.len() < ACTIONS_WAITING_MAX && !self.closed
     }
 
     /// Whether the session is over: nothing that happens later has an answer.

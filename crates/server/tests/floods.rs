@@ -1,0 +1,75 @@
+//! Clients that ask without end: all that they ask is answered, and those who do not read the answers cost little.
+#![forbid(unsafe_code)]
+
+mod raw;
+mod support;
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use raw::PATIENCE;
+use raw::process::resident_bytes;
+use support::server::Server;
+
+/// Six bytes with an answer of some hundred, which need no login.
+const ASKED: &[u8] = b"HELP\r\n";
+
+/// How long the server takes nothing before it is taken to be waiting for its client.
+const AT_REST: Duration = Duration::from_secs(2);
+
+fn connect(server: SocketAddr) -> TcpStream {
+    let client = TcpStream::connect(server).expect("the server listens");
+    client.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+    client
+}
+
+#[test]
+fn whoever_asks_ten_thousand_times_at_once_is_answered_as_often() {
+    const TIMES: usize = 10_000;
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let server = Server::start(scratch.path(), &["--log-level", "info"]);
+    let mut client = connect(server.address());
+    let mut asking = client.try_clone().expect("a descriptor");
+    let asks = thread::spawn(move || {
+        asking.write_all(&ASKED.repeat(TIMES)).expect("the server takes it");
+        asking.shutdown(Shutdown::Write).expect("the connection is open");
+    });
+    let mut answers = Vec::new();
+    client.read_to_end(&mut answers).expect("answers to the end");
+    asks.join().expect("no panic");
+    let answers = String::from_utf8(answers).expect("text");
+    assert_eq!(answers.lines().filter(|line| line.starts_with("214 ")).count(), TIMES);
+}
+
+#[test]
+fn whoever_reads_no_answers_costs_little() {
+    const CLIENTS: usize = 20;
+    /// For each of them: what it sent ahead, and the answers to a small part of that.
+    const BYTES_EACH_MAX: u64 = 300 * 1024;
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let server = Server::start(scratch.path(), &["--log-level", "info"]);
+    let before = resident_bytes(server.pid());
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let mut client = connect(server.address());
+            client.set_write_timeout(Some(AT_REST)).expect("a socket option");
+            thread::spawn(move || {
+                let asked = ASKED.repeat(10_000);
+                loop {
+                    match client.write(&asked) {
+                        Ok(_) => {}
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return client,
+                        Err(error) => panic!("the server has closed the connection: {error}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    let clients: Vec<TcpStream> =
+        clients.into_iter().map(|client| client.join().expect("no panic")).collect();
+    let grown = resident_bytes(server.pid()).saturating_sub(before);
+    assert!(grown < CLIENTS as u64 * BYTES_EACH_MAX, "{grown} bytes for {CLIENTS} clients");
+    drop(clients);
+}
