@@ -6,6 +6,7 @@ mod support;
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +20,11 @@ const ASKED: &[u8] = b"HELP\r\n";
 /// How long the server takes nothing before it is taken to be waiting for its client.
 const AT_REST: Duration = Duration::from_secs(2);
 
+/// A server that waits for a login as long as a busy machine may take.
+fn start(directory: &Path) -> Server {
+    Server::start(directory, &["--log-level", "info", "--login-timeout", "3600"])
+}
+
 fn connect(server: SocketAddr) -> TcpStream {
     let client = TcpStream::connect(server).expect("the server listens");
     client.set_read_timeout(Some(PATIENCE)).expect("a socket option");
@@ -29,7 +35,7 @@ fn connect(server: SocketAddr) -> TcpStream {
 fn whoever_asks_ten_thousand_times_at_once_is_answered_as_often() {
     const TIMES: usize = 10_000;
     let scratch = tempfile::tempdir().expect("a temporary directory");
-    let server = Server::start(scratch.path(), &["--log-level", "info"]);
+    let server = start(scratch.path());
     let mut client = connect(server.address());
     let mut asking = client.try_clone().expect("a descriptor");
     let asks = thread::spawn(move || {
@@ -45,11 +51,11 @@ fn whoever_asks_ten_thousand_times_at_once_is_answered_as_often() {
 
 #[test]
 fn whoever_reads_no_answers_costs_little() {
-    const CLIENTS: usize = 20;
+    const CLIENTS: usize = 16;
     /// For each of them: what it sent ahead, and the answers to a small part of that.
     const BYTES_EACH_MAX: u64 = 600 * 1024;
     let scratch = tempfile::tempdir().expect("a temporary directory");
-    let server = Server::start(scratch.path(), &["--log-level", "info"]);
+    let server = start(scratch.path());
     let before = resident_bytes(server.pid());
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
