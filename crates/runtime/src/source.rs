@@ -237,16 +237,19 @@ impl Drop for Source {
 
 /// Closes at once what the kernel does not poll, and the rest in a task once it has let go.
 fn close_in_background(open: Open) -> Option<Task<()>> {
-    let Open { readiness, fd } = open;
-    let Readiness::IoUring(readiness) = readiness else { return None };
-    if !readiness.in_flight() {
+    if !matches!(&open.readiness, Readiness::IoUring(polls) if polls.in_flight()) {
+        // Dropped as a whole, and so in the order of its declaration: tokio keeps what it knows of a descriptor for ever
+        // where that is closed before its registration ends.
         return None;
     }
     // While the worker stops no task can be started, and none is needed: the ring itself is about to end, and with
     // it whatever it holds.
     let closing = Closing::begin(&context::worker()?);
     Some(task::spawn(async move {
-        readiness.settle(fd.as_fd()).await;
+        let Open { readiness, fd } = open;
+        if let Readiness::IoUring(polls) = readiness {
+            polls.settle(fd.as_fd()).await;
+        }
         drop(fd);
         drop(closing);
     }))

@@ -75,14 +75,19 @@ impl Trace {
         Self { strace, output }
     }
 
-    /// How often each system call was made.
-    fn counts(mut self) -> BTreeMap<String, u64> {
+    /// The calls that were made, each with its result.
+    fn lines(mut self) -> Vec<String> {
         let pid = i32::try_from(self.strace.id()).expect("a process number");
         kill(Pid::from_raw(pid), Signal::SIGINT).expect("strace runs");
         self.strace.wait().expect("strace ends");
+        let output = BufReader::new(fs::File::open(&self.output).expect("its output"));
+        output.lines().map(|line| line.expect("text")).collect()
+    }
+
+    /// How often each system call was made.
+    fn counts(self) -> BTreeMap<String, u64> {
         let mut counts = BTreeMap::new();
-        for line in BufReader::new(fs::File::open(&self.output).expect("its output")).lines() {
-            let line = line.expect("text");
+        for line in self.lines() {
             // `sendto(7, ...` is a call; `--- SIGCHLD ...` is none.
             if let Some((name, _)) = line.split_once('(')
                 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
@@ -134,4 +139,20 @@ fn a_small_download_makes_the_calls_that_are_listed() {
         let count = counts.get(name).copied().unwrap_or(0);
         assert!(count >= each * TRANSFERS, "{name}: {count} calls were seen; all: {counts:?}");
     }
+}
+
+/// A registration that ends after its descriptor was closed stays with tokio for ever.
+#[test]
+fn what_is_waited_for_by_edges_is_let_go_before_it_is_closed() {
+    const UPLOADS: usize = 5;
+    let site = Site::new(&["--workers", "1", "--anonymous", "write"], |_, _| ());
+    let mut client = Client::log_in(site.server.address());
+    let trace = Trace::of(&worker(site.server.pid()), site.elsewhere("trace").join("calls"));
+    for _ in 0..UPLOADS {
+        client.stores("STOR file", b"contents");
+    }
+    let lines = trace.lines();
+    let ends: Vec<_> = lines.iter().filter(|line| line.contains("EPOLL_CTL_DEL")).collect();
+    assert!(ends.len() >= UPLOADS, "an upload waits for its client: {lines:?}");
+    assert!(ends.iter().all(|line| line.ends_with("= 0")), "{ends:?}");
 }
