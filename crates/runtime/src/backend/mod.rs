@@ -4,11 +4,9 @@ pub(crate) mod epoll;
 pub(crate) mod probe;
 pub(crate) mod uring;
 
-use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::rc::Rc;
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -104,7 +102,7 @@ pub fn choose_backend(choice: BackendChoice) -> Result<(Backend, Option<IoUringR
 
 /// A worker's executor: one thread's tasks over one backend.
 pub(crate) enum Executor {
-    IoUring { runtime: tokio_uring::Runtime, receive_ring: uring::SharedReceiveRing },
+    IoUring { runtime: tokio_uring::Runtime, receive_ring: Option<uring::SharedReceiveRing> },
     Epoll(epoll::Executor),
 }
 
@@ -112,10 +110,9 @@ impl Executor {
     /// Builds the executor on the thread that will run it: the ring accepts no other.
     pub(crate) fn new(backend: Backend) -> io::Result<Executor> {
         Ok(match backend {
-            Backend::IoUring => Executor::IoUring {
-                runtime: uring::executor()?,
-                receive_ring: Rc::new(RefCell::new(uring::ReceiveRing::new()?)),
-            },
+            Backend::IoUring => {
+                Executor::IoUring { runtime: uring::executor()?, receive_ring: uring::ReceiveRing::shared()? }
+            }
             Backend::Epoll => Executor::Epoll(epoll::Executor::new()?),
         })
     }
@@ -128,10 +125,10 @@ impl Executor {
         }
     }
 
-    /// The ring for receives that go on by themselves, where the backend has one.
+    /// The ring for receives that go on by themselves, where backend and kernel have one.
     pub(crate) fn receive_ring(&self) -> Option<uring::SharedReceiveRing> {
         match self {
-            Executor::IoUring { receive_ring, .. } => Some(Rc::clone(receive_ring)),
+            Executor::IoUring { receive_ring, .. } => receive_ring.clone(),
             Executor::Epoll(_) => None,
         }
     }

@@ -163,7 +163,17 @@ impl State {
 }
 
 impl ReceiveRing {
-    pub(crate) fn new() -> io::Result<ReceiveRing> {
+    /// A worker's ring; none where the kernel is older than Linux 6.1, which has no `DEFER_TASKRUN`. Connections are then waited for
+    /// as any other descriptor is.
+    pub(crate) fn shared() -> io::Result<Option<SharedReceiveRing>> {
+        match ReceiveRing::new() {
+            Ok(ring) => Ok(Some(Rc::new(RefCell::new(ring)))),
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn new() -> io::Result<ReceiveRing> {
         let mut options = IoUring::builder();
         // The kernel receives when the worker asks for completions, all at once, and does not interrupt it in between.
         options
