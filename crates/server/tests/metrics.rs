@@ -43,6 +43,10 @@ fn a_session_is_counted_command_by_command() {
     client.says("SIZE", 501);
     client.says("RNFR new", 350);
     client.quits();
+    // The client hears the end before the server has counted it.
+    until("the last reply is counted", || {
+        Page::of(server.metrics()).value("ringftpd_reply_latency_seconds_count") > 15.5
+    });
 
     let page = Page::of(server.metrics());
     let command =
