@@ -102,7 +102,10 @@ fn connected() -> (TcpStream, TcpStream) {
 fn stream_of(socket: TcpStream) -> Stream {
     socket.set_nonblocking(true).expect("an option");
     let address = socket.peer_addr().expect("an address");
-    Stream::new(socket.into(), address).expect("a stream")
+    let mut stream = Stream::new(socket.into(), address).expect("a stream");
+    // As the server has it.
+    stream.wait_by_edges();
+    stream
 }
 
 /// Receives until the end, looking at nothing.
