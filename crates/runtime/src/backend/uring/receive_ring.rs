@@ -279,7 +279,7 @@ impl ReceiveRing {
                 return;
             }
             // The kernel raises the flag after it has queued the work, which may be done by then.
-            rounds_in_vain += u32::from(completions == 0);
+            rounds_in_vain = if completions == 0 { rounds_in_vain + 1 } else { 0 };
         }
     }
 
