@@ -124,7 +124,7 @@ impl Stream {
     }
 
     /// [`try_send`](Stream::try_send) for the last bytes, and if it takes them all, the end of this side: the kernel sends
-    /// both in one segment.
+    /// both in one segment. Nothing more is to be received then.
     ///
     /// To close instead would lose the bytes where something of the peer's is not received yet: the kernel then resets the
     /// connection.
@@ -136,8 +136,11 @@ impl Stream {
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::from_bits_retain(libc::MSG_MORE);
         let sent = self.source.try_io(Interest::Writable, |fd| Ok(send(fd.as_raw_fd(), bytes, flags)?))?;
         if sent == bytes.len() {
-            // A peer that has reset the connection meanwhile gets nothing either way.
-            let _ = self.shutdown_write();
+            match &self.ahead {
+                Some(ahead) => ahead.end_both_sides(),
+                // A peer that has reset the connection meanwhile gets nothing either way.
+                None => drop(self.shutdown_write()),
+            }
         }
         Ok(sent)
     }

@@ -8,7 +8,7 @@
 //! What has come is copied out at once, into a vector that an idle connection does not have. A connection whose bytes nobody
 //! takes is received from no more once it has [`INBOX_BYTES_MAX`]: no client can take the buffers from the others, nor memory.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -379,6 +379,7 @@ pub(crate) struct ReceiveAhead {
     ring: SharedReceiveRing,
     key: usize,
     fd: RawFd,
+    ended: Cell<bool>,
 }
 
 impl ReceiveAhead {
@@ -388,7 +389,7 @@ impl ReceiveAhead {
             let mut ring = ring.borrow_mut();
             (!ring.is_broken).then(|| ring.receives.insert(Receive::default()))?
         };
-        Some(ReceiveAhead { ring, key, fd: fd.as_raw_fd() })
+        Some(ReceiveAhead { ring, key, fd: fd.as_raw_fd(), ended: Cell::new(false) })
     }
 
     /// As `recv(2)`; the waker of `cx` is woken when there is something to say.
@@ -400,6 +401,14 @@ impl ReceiveAhead {
     pub(crate) fn receive_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.ring.borrow_mut().receive_now(self.key, self.fd, buffer)
     }
+
+    /// Ends both sides of the connection, as a close would, and with that the receive. Where the peer has reset the connection
+    /// there is nothing to end.
+    pub(crate) fn end_both_sides(&self) {
+        if !self.ended.replace(true) {
+            let _ = shutdown(self.fd, Shutdown::Both);
+        }
+    }
 }
 
 impl fmt::Debug for ReceiveAhead {
@@ -410,10 +419,9 @@ impl fmt::Debug for ReceiveAhead {
 
 impl Drop for ReceiveAhead {
     fn drop(&mut self) {
+        // The kernel holds the connection as long as it receives from it.
         if self.ring.borrow_mut().abandon(self.key) {
-            // The kernel holds the connection as long as it receives from it. To end both sides, as a close would, ends that,
-            // too. Where the peer has reset the connection there is nothing to end.
-            let _ = shutdown(self.fd, Shutdown::Both);
+            self.end_both_sides();
         }
     }
 }
