@@ -6,11 +6,11 @@
 //!
 //! # Readiness, not completion
 //!
-//! Nothing in this crate hands a buffer to the kernel and waits for it to be filled. A [`Source`] says when a
-//! descriptor is ready, and the system call that moves the bytes is made at once and without blocking. So every
-//! future of this crate may be dropped at any moment, in a `select!`, in a timeout, with its task, and nothing is
-//! lost: no byte that the kernel had already received, no accepted connection, no descriptor, no listening port.
-//! An idle connection holds no buffer.
+//! No future of this crate owns a buffer that the kernel fills. A [`Source`] says when a descriptor is ready, and the system
+//! call that moves the bytes is made at once and without blocking; a [`Stream`] that
+//! [receives ahead](Stream::receive_ahead) keeps what came until it is asked for. So every future of this crate may be
+//! dropped at any moment, in a `select!`, in a timeout, with its task, and nothing is lost: no byte that the kernel had
+//! already received, no accepted connection, no descriptor, no listening port. An idle connection holds no buffer.
 //!
 //! # The map
 //!
