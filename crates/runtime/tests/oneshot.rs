@@ -2,9 +2,12 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::fs::File;
+use std::future::{Future, poll_fn};
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use runtime::oneshot::{SpliceEnd, splice};
@@ -75,10 +78,18 @@ fn a_dropped_operation_keeps_what_it_works_on() {
         let (reader, writer) = pipe();
         let target = file_of(b"");
         let seen = target.try_clone().expect("a second handle");
-        let moving = runtime::spawn(splice(of_pipe(&reader), at(&target, 0), 5));
-        // A round trip through other threads: by then the operation has been handed over.
-        for _ in 0..3 {
-            runtime::blocking(|| ()).await.expect("a job");
+        let begun = Rc::new(Cell::new(false));
+        let moving = {
+            let (begun, mut splicing) =
+                (Rc::clone(&begun), Box::pin(splice(of_pipe(&reader), at(&target, 0), 5)));
+            runtime::spawn(poll_fn(move |cx| {
+                let polled = splicing.as_mut().poll(cx);
+                begun.set(true);
+                polled
+            }))
+        };
+        while !begun.get() {
+            runtime::blocking(std::thread::yield_now).await.expect("a job");
         }
         moving.abort();
         assert!(moving.await.is_err());
