@@ -15,7 +15,7 @@ use protocol::reply::Reply;
 use protocol::session::{DataSetup, ListRequest, Opened, Transfer, TransferEnd, TransferKind, TransferType};
 use runtime::{Stream, blocking, sleep_until};
 use storage::{Download, Listing, Root, StorageError, SyncPolicy, Upload};
-use transfer::{ChunksError, Direction, Progress, TransferError, TransferOptions};
+use transfer::{ChunksError, Destination, Direction, Progress, TransferError, TransferOptions};
 
 use crate::data::DataConnector;
 use crate::files::{list_options, upload_mode};
@@ -315,6 +315,12 @@ async fn receive(
     progress: &Progress,
 ) -> Result<UnpublishedUpload, TransferError> {
     if let Some(open) = &upload.0 {
+        let destination = match (open.is_in_place(), open.found_another()) {
+            (true, _) => Destination::InPlace,
+            (false, false) => Destination::New,
+            (false, true) => Destination::ReplacesAnother,
+        };
+        let options = TransferOptions { destination, ..options };
         transfer::upload(stream, open.file(), open.offset(), options, progress).await?;
     }
     Ok(upload)

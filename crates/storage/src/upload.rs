@@ -60,6 +60,8 @@ pub struct Upload {
     pub(crate) offset: u64,
     pub(crate) place: Place,
     pub(crate) replaces: bool,
+    /// Whether a file had the name when the upload was opened.
+    found_another: bool,
     pub(crate) sync_policy: SyncPolicy,
     /// Where the blocks that [`Upload::allocate`] reserved end, in bytes of the file; 0 where none are.
     allocated_end: u64,
@@ -103,10 +105,13 @@ impl Root {
         match mode {
             UploadMode::Replace => {
                 let target = self.resolve_target(checked)?;
-                if let Some(existing) = target.facts()? {
-                    require_replaceable(&target, &existing)?;
+                let existing = target.facts()?;
+                if let Some(existing) = &existing {
+                    require_replaceable(&target, existing)?;
                 }
-                self.open_new(target, path.to_vec(), true)
+                let mut upload = self.open_new(target, path.to_vec(), true)?;
+                upload.found_another = existing.is_some();
+                Ok(upload)
             }
             UploadMode::New => {
                 let (directory, name) = self.resolve_parent(checked, StorageError::Exists)?;
@@ -138,6 +143,7 @@ impl Root {
             offset: 0,
             place,
             replaces,
+            found_another: false,
             sync_policy: SyncPolicy::None,
             allocated_end: 0,
         })
@@ -248,6 +254,7 @@ fn open_in_place(target: Target, path: &[u8], offset: Option<u64>) -> Result<Upl
         offset: 0,
         place: Place::Direct { created: existing.is_none() },
         replaces: false,
+        found_another: existing.is_some(),
         sync_policy: SyncPolicy::None,
         allocated_end: 0,
     };
@@ -275,6 +282,16 @@ impl Upload {
     /// Where writing starts, in bytes from the file's beginning.
     pub fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// Whether the bytes go into the file that has the name, and not into one that is to get it.
+    pub fn is_in_place(&self) -> bool {
+        matches!(self.place, Place::Direct { .. })
+    }
+
+    /// Whether a file had the name when the upload was opened.
+    pub fn found_another(&self) -> bool {
+        self.found_another
     }
 
     /// The last name of the client's path; for [`UploadMode::Unique`] the one that was chosen.

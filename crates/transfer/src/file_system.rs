@@ -9,7 +9,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use nix::sys::statfs::FsType;
+use nix::sys::statfs::{EXT4_SUPER_MAGIC, FsType};
 
 use crate::TransferError;
 use crate::kernel::{self, MountId};
@@ -88,6 +88,7 @@ const REMEMBERED_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct FileSystem {
     kind: FileSystemKind,
+    allocates_late: bool,
     /// Quick writes still wanted from another thread. All uploads of the worker share it: the kernel holds back whoever
     /// writes to a disk that is behind, each for up to a fifth of a second, and one such wait of the core is enough.
     elsewhere_left: Cell<u32>,
@@ -99,7 +100,11 @@ thread_local! {
 
 impl FileSystem {
     fn new(kind: FileSystemKind) -> Rc<FileSystem> {
-        Rc::new(FileSystem { kind, elsewhere_left: Cell::new(0) })
+        FileSystem::of_type(kind, false)
+    }
+
+    fn of_type(kind: FileSystemKind, allocates_late: bool) -> Rc<FileSystem> {
+        Rc::new(FileSystem { kind, allocates_late, elsewhere_left: Cell::new(0) })
     }
 
     /// The file system that a file is on; one on a disk if it cannot be found out.
@@ -121,8 +126,10 @@ impl FileSystem {
         if let Some(known) = remembered {
             return Ok(known);
         }
-        let kind = file.elsewhere(kernel::file_system_type).await?;
-        let known = FileSystem::new(kind.map_or(FileSystemKind::Disk, FileSystemKind::of));
+        let known = match file.elsewhere(kernel::file_system_type).await? {
+            Ok(kind) => FileSystem::of_type(FileSystemKind::of(kind), kind == EXT4_SUPER_MAGIC),
+            Err(_) => FileSystem::new(FileSystemKind::Disk),
+        };
         REMEMBERED.with_borrow_mut(|remembered| {
             if remembered.len() == REMEMBERED_MAX {
                 remembered.remove(0);
@@ -134,6 +141,11 @@ impl FileSystem {
 
     pub(crate) fn kind(&self) -> FileSystemKind {
         self.kind
+    }
+
+    /// Whether writing costs less where blocks were reserved before.
+    pub(crate) fn allocates_late(&self) -> bool {
+        self.allocates_late
     }
 
     /// Whether a read(2) has to wait for somebody even where the page cache has the bytes.

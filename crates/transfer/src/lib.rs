@@ -46,16 +46,19 @@
 //! | writing | `EDQUOT` | [`TransferError::QuotaExceeded`] |
 //! | writing | `EFBIG` | [`TransferError::FileTooLarge`] |
 //! | writing | `EIO`, nothing is taken, any other | [`TransferError::Storage`] |
+//! | reserving blocks ahead | any error | nothing more is reserved |
+//! | giving back what was reserved | any error | [`TransferError::Storage`] |
 //! | writing behind | `EIO` | [`TransferError::Storage`]: bytes of the upload are lost |
 //! | writing behind | `EINVAL`, `ENOSYS` | nothing: the pages stay in the page cache |
 //! | switching `O_DIRECT`, or writing with it | `EINVAL`, `EOPNOTSUPP` | on through the page cache, dropped behind |
 //!
-//! Each row has tests, in `tests/fault_table.rs` beside this file where the fault has to be injected. A pipe with bytes in it
+//! Each row has tests, in `tests/fault_table.rs` and `tests/reserve_ahead.rs` beside this file where the fault has to be injected. A pipe with bytes in it
 //! that belong to a failed transfer is closed and never reaches another.
 
 pub mod ascii;
 mod buffer;
 mod cache;
+mod disk_side;
 mod download;
 mod error;
 mod file_system;
@@ -67,6 +70,7 @@ mod pace;
 mod pipe;
 pub mod plan;
 mod progress;
+mod reserve_ahead;
 mod routes;
 mod shared;
 #[cfg(test)]
@@ -83,7 +87,7 @@ pub use error::{ChunksError, TransferError};
 pub use file_system::FileSystemKind;
 pub use limits::{Limits, RateLimit, RateLimiter};
 pub use listing::send_chunks;
-pub use options::{CachePolicy, TransferOptions};
+pub use options::{CachePolicy, Destination, TransferOptions};
 pub use plan::{
     CacheState, Direction, Route, RoutePreference, TransferFacts, TransferType, UnknownRoute, plan,
 };

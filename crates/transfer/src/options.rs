@@ -19,6 +19,18 @@ pub enum CachePolicy {
     Direct,
 }
 
+/// What an upload's file is, to those who know it by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Destination {
+    /// It has its name: what is in it and beyond it is not the upload's alone.
+    #[default]
+    InPlace,
+    /// It gets a name that is free when it is whole, and vanishes if it is not.
+    New,
+    /// The same with the name of another file.
+    ReplacesAnother,
+}
+
 /// How a transfer is done.
 #[derive(Debug, Clone, Default)]
 pub struct TransferOptions {
@@ -30,6 +42,8 @@ pub struct TransferOptions {
     pub stall_timeout: Option<Duration>,
     /// What an upload leaves in the page cache.
     pub cache_policy: CachePolicy,
+    /// What is being uploaded to.
+    pub destination: Destination,
     /// What bounds the rate; shared with other transfers.
     pub limits: Limits,
 }

@@ -5,12 +5,12 @@ use std::fs::File;
 use runtime::Stream;
 
 use crate::ascii::FromNetwork;
+use crate::disk_side::DiskSide;
 use crate::file_system::FileSystem;
 use crate::pace::Pace;
 use crate::plan::{CacheState, Direction, TransferFacts, TransferType, plan};
 use crate::routes::{Received, copy, direct, splice};
 use crate::shared::Shared;
-use crate::write_behind::WriteBehind;
 use crate::{CachePolicy, Progress, Route, TransferError, TransferOptions};
 
 /// Stores what the peer sends, from `offset` of the file on, until it ends its side; gives the number of bytes that
@@ -53,12 +53,12 @@ pub async fn upload(
     if cache_policy == CachePolicy::Direct && facts.is_image() {
         return direct::receive(stream, &mut file, offset, &mut pace).await;
     }
-    let mut behind = WriteBehind::new(cache_policy, system.kind(), offset);
+    let mut disk = DiskSide::new(&options, &system, offset);
     let mut received = 0;
     if let Some(half) = route.file_half() {
-        match splice::receive(stream, &mut file, &system, offset, half, &mut behind, &mut pace).await? {
+        match splice::receive(stream, &mut file, &system, offset, half, &mut disk, &mut pace).await? {
             Received::All(bytes) => {
-                behind.finish(&mut file).await?;
+                disk.finish(&mut file).await?;
                 return Ok(bytes);
             }
             Received::SoFar(bytes) => received = bytes,
@@ -70,7 +70,7 @@ pub async fn upload(
         TransferType::Image => None,
     };
     received +=
-        copy::receive(stream, &mut file, &system, offset + received, lines, &mut behind, &mut pace).await?;
-    behind.finish(&mut file).await?;
+        copy::receive(stream, &mut file, &system, offset + received, lines, &mut disk, &mut pace).await?;
+    disk.finish(&mut file).await?;
     Ok(received)
 }

@@ -14,7 +14,10 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::ptr;
 
-use nix::fcntl::{FcntlArg, OFlag, PosixFadviseAdvice, SpliceFFlags, fcntl, posix_fadvise, splice};
+use nix::fcntl::{
+    FallocateFlags, FcntlArg, OFlag, PosixFadviseAdvice, SpliceFFlags, fallocate, fcntl, posix_fadvise,
+    splice,
+};
 use nix::sys::socket::{MsgFlags, recv, send};
 use nix::sys::statfs::{FsType, fstatfs};
 
@@ -262,6 +265,29 @@ pub(crate) fn write_back(file: &File, range: &Range<u64>) -> io::Result<()> {
     // SAFETY: it refers to no memory of ours.
     let failed = unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, flags) };
     if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Begins to bring what was written of a file to the disk. What goes wrong with it, whoever waits for the disk is told.
+pub(crate) fn begin_write_back(file: &File) {
+    // SAFETY: it refers to no memory of ours.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+/// Reserves the blocks of a range. The file's size does not change.
+pub(crate) fn reserve(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
+    let (offset, bytes) = (file_offset(offset)?, file_offset(bytes)?);
+    uninterrupted(|| {
+        allowed(Call::Reserve, 0)?;
+        Ok(fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, bytes)?)
+    })
+}
+
+/// Cuts a file at `size`, and gives back the blocks beyond it.
+pub(crate) fn cut(file: &File, size: u64) -> io::Result<()> {
+    uninterrupted(|| {
+        allowed(Call::Cut, 0)?;
+        file.set_len(size)
+    })
 }
 
 /// Switches `O_DIRECT` of an open file, for all its descriptors.

@@ -10,11 +10,11 @@ use crate::TransferError;
 use crate::ascii::{FromNetwork, ToNetwork};
 use crate::buffer::Buffer;
 use crate::cache;
+use crate::disk_side::DiskSide;
 use crate::file_system::{FileSystem, is_not_offered};
 use crate::kernel::{self, Push};
 use crate::pace::Pace;
 use crate::shared::Shared;
-use crate::write_behind::WriteBehind;
 
 thread_local! {
     /// Small files that are not read at once, after one whose file system does not understand that.
@@ -126,7 +126,7 @@ pub(crate) async fn receive(
     system: &FileSystem,
     mut offset: u64,
     mut lines: Option<FromNetwork>,
-    behind: &mut WriteBehind,
+    disk: &mut DiskSide,
     pace: &mut Pace<'_>,
 ) -> Result<u64, TransferError> {
     let mut received: u64 = 0;
@@ -165,7 +165,7 @@ pub(crate) async fn receive(
             pace.excuse();
         }
         offset += stored as u64;
-        behind.wrote(file, offset).await?;
+        disk.wrote(file, offset).await?;
         if taken == 0 {
             return Ok(received);
         }

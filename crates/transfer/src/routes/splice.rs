@@ -9,11 +9,11 @@ use super::{Received, Sent, copy, ring_splice};
 use crate::TransferError;
 use crate::buffer::Buffer;
 use crate::cache::{Probe, Residency};
+use crate::disk_side::DiskSide;
 use crate::file_system::{FileSystem, is_not_offered};
 use crate::pace::Pace;
 use crate::pipe::Pipe;
 use crate::shared::Shared;
-use crate::write_behind::WriteBehind;
 
 /// Where the half between the file and the pipe runs. The other never waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +122,7 @@ pub(crate) async fn receive(
     system: &FileSystem,
     offset: u64,
     half: FileHalf,
-    behind: &mut WriteBehind,
+    disk: &mut DiskSide,
     pace: &mut Pace<'_>,
 ) -> Result<Received, TransferError> {
     let mut received: u64 = 0;
@@ -139,7 +139,7 @@ pub(crate) async fn receive(
                 pace.moved(taken);
                 let emptied = empty(pipe, file, system, offset + received, half, pace).await?;
                 received += taken as u64;
-                behind.wrote(file, offset + received).await?;
+                disk.wrote(file, offset + received).await?;
                 if matches!(emptied, Emptied::ByCopy) {
                     return Ok(Received::SoFar(received));
                 }

@@ -2,5 +2,6 @@
 
 mod cache_policy;
 mod fault_table;
+mod reserve_ahead;
 #[path = "../../tests/support/mod.rs"]
 mod support;

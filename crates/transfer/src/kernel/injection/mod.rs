@@ -37,6 +37,8 @@ pub(crate) enum Call {
     Duplicate,
     WriteBack,
     SetDirect,
+    Reserve,
+    Cut,
     MountOf,
     FileSystemType,
 }

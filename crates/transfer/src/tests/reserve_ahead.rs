@@ -1,0 +1,106 @@
+//! What an upload reserves of the disk, and gives back.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+
+use nix::errno::Errno;
+use nix::sys::statfs::{EXT4_SUPER_MAGIC, fstatfs};
+
+use super::support::{connected_pair, contents, empty_file, on_each_backend, routes, sample, writer};
+use crate::kernel::injection::Call::{Cut, Reserve};
+use crate::kernel::injection::Fault::{Fails, GoesWell};
+use crate::kernel::injection::{Call, Fault, Script};
+use crate::{Destination, Progress, TransferOptions, upload};
+
+/// Several reservations, the last of which is not used up.
+const BYTES: usize = (11 << 20) + 777;
+
+fn is_on_ext4() -> bool {
+    fstatfs(empty_file()).is_ok_and(|known| known.filesystem_type() == EXT4_SUPER_MAGIC)
+}
+
+fn to(destination: Destination, by: &TransferOptions) -> TransferOptions {
+    TransferOptions { destination, ..by.clone() }
+}
+
+/// Uploads while these faults come; gives the file, how it ended, and the faults that did not come.
+async fn uploaded(
+    bytes: &[u8],
+    options: TransferOptions,
+    faults: &[(Call, Fault)],
+) -> (File, Result<u64, String>, Vec<(Call, Fault)>) {
+    let file = empty_file();
+    let (stream, peer) = connected_pair().await;
+    let peer = writer(peer, bytes.to_vec());
+    let script = Script::new(faults.iter().copied());
+    script.begin();
+    let outcome = upload(&stream, &file, 0, options, &Progress::new()).await;
+    Script::new([]).begin();
+    stream.close().await;
+    drop(peer.join().expect("the peer"));
+    (file, outcome.map_err(|error| format!("{error:?}")), script.left())
+}
+
+#[test]
+fn what_is_reserved_and_not_used_is_given_back() {
+    if !is_on_ext4() {
+        return;
+    }
+    on_each_backend(|| async {
+        let bytes = sample(BYTES);
+        let happens = [(Reserve, GoesWell), (Reserve, GoesWell), (Cut, GoesWell)];
+        for by in routes() {
+            for destination in [Destination::New, Destination::ReplacesAnother] {
+                let (file, outcome, left) = uploaded(&bytes, to(destination, &by), &happens).await;
+                assert_eq!(outcome, Ok(BYTES as u64));
+                assert_eq!(left, [], "{destination:?} by {}", by.route);
+                assert!(contents(&file) == bytes, "{destination:?} by {}", by.route);
+                file.sync_all().expect("synced");
+                let on_disk = file.metadata().expect("known").blocks() * 512;
+                // A block more may be the map of the others.
+                assert!(on_disk <= BYTES as u64 + 2 * 4096, "{on_disk} bytes are reserved");
+            }
+        }
+    });
+}
+
+#[test]
+fn what_is_not_the_uploads_alone_and_what_is_small_reserves_nothing() {
+    on_each_backend(|| async {
+        let fault = [(Reserve, Fails(Errno::EIO))];
+        let (bytes, auto) = (sample(BYTES), TransferOptions::default());
+        let (_, outcome, left) = uploaded(&bytes, to(Destination::InPlace, &auto), &fault).await;
+        assert_eq!((outcome, left.len()), (Ok(BYTES as u64), 1));
+        let (_, outcome, left) = uploaded(&bytes[..1 << 19], to(Destination::New, &auto), &fault).await;
+        assert_eq!((outcome, left.len()), (Ok(1 << 19), 1));
+    });
+}
+
+#[test]
+fn an_upload_goes_on_where_nothing_can_be_reserved() {
+    if !is_on_ext4() {
+        return;
+    }
+    on_each_backend(|| async {
+        let bytes = sample(BYTES);
+        for errno in [Errno::ENOSPC, Errno::EDQUOT, Errno::EOPNOTSUPP, Errno::EIO] {
+            let faults = [(Reserve, Fails(Errno::EINTR)), (Reserve, Fails(errno))];
+            let options = to(Destination::New, &TransferOptions::default());
+            let (file, outcome, left) = uploaded(&bytes, options, &faults).await;
+            assert_eq!((outcome, left), (Ok(BYTES as u64), vec![]), "{errno}");
+            assert!(contents(&file) == bytes, "{errno}");
+        }
+    });
+}
+
+#[test]
+fn an_upload_fails_whose_reservation_cannot_be_given_back() {
+    if !is_on_ext4() {
+        return;
+    }
+    on_each_backend(|| async {
+        let options = to(Destination::New, &TransferOptions::default());
+        let (_, outcome, _) = uploaded(&sample(BYTES), options, &[(Cut, Fails(Errno::EIO))]).await;
+        assert_eq!(outcome, Err("Storage(EIO)".to_owned()));
+    });
+}
