@@ -54,7 +54,7 @@ impl FileSystemKind {
     }
 
     /// Whether writes and unasked-for reads always have to wait for somebody.
-    fn always_waits(self) -> bool {
+    pub(crate) fn always_waits(self) -> bool {
         matches!(self, FileSystemKind::UserSpace | FileSystemKind::Network)
     }
 }

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use runtime::{BlockingError, Task, sleep_until};
@@ -20,6 +21,30 @@ const SCRATCH_BYTES: usize = 128 << 10;
 const DESCRIPTOR_WAIT_MAX: Duration = Duration::from_secs(30);
 const DESCRIPTOR_LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// Fetches of all workers that are not over.
+static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether pages may be in the page cache whose bytes are still to come from the disk.
+pub(super) fn is_any_under_way() -> bool {
+    UNDER_WAY.load(Ordering::Relaxed) > 0
+}
+
+/// One fetch, counted until it is over, which may be later than that anybody waits for it.
+pub(super) struct UnderWay(());
+
+impl UnderWay {
+    pub(super) fn begin() -> UnderWay {
+        UNDER_WAY.fetch_add(1, Ordering::Relaxed);
+        UnderWay(())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A range on its way into the page cache. Dropped, it is given up, or comes to its end by itself if it has begun.
 pub(crate) struct Fetching {
     range: Range<u64>,
@@ -30,7 +55,12 @@ impl Fetching {
     /// Begins to fetch, while the caller goes on.
     pub(crate) fn begin(file: &mut Shared<'_>, range: Range<u64>) -> Result<Fetching, TransferError> {
         let wanted = range.clone();
-        let task = runtime::spawn(file.begin_elsewhere(move |file| bring(file, wanted))?);
+        let under_way = UnderWay::begin();
+        let task = runtime::spawn(file.begin_elsewhere(move |file| {
+            let brought = bring(file, wanted);
+            drop(under_way);
+            brought
+        })?);
         Ok(Fetching { range, task })
     }
 

@@ -8,6 +8,7 @@ pub(crate) use read::read;
 pub(crate) use windows::{Window, Windows};
 
 use std::fs::File;
+use std::io;
 use std::ops::Range;
 
 use crate::file_system::FileSystemKind;
@@ -15,6 +16,9 @@ use crate::kernel;
 
 /// Bytes that are looked at, and fetched, at once, at most.
 const WINDOW_BYTES_MAX: u64 = 4 << 20;
+/// The first window that is fetched, in bytes; each further one is twice as large, up to [`WINDOW_BYTES_MAX`]. The first
+/// bytes should not wait for the last of a large window.
+const FIRST_FETCH_BYTES: u64 = 256 << 10;
 /// The smallest page of the supported architectures: with larger ones a range takes fewer, and a warm range may be
 /// taken for a cold one, never the other way round.
 const PAGE_BYTES_MIN: u64 = 4096;
@@ -58,7 +62,10 @@ impl Probe {
         if self.kind != FileSystemKind::Stacked
             && let Ok(known) = kernel::cachestat(file, range)
         {
-            return Residency::warm_if(known.cached >= pages(range, PAGE_BYTES_MIN));
+            let is_there = known.cached >= pages(range, PAGE_BYTES_MIN);
+            // To read may mean to ask a daemon or a server, and to wait for it.
+            let can_be_tried = !self.kind.always_waits();
+            return Residency::warm_if(is_there && (!can_be_tried || is_read(file, range)));
         }
         if self.mincore_tells(file) {
             return Residency::warm_if(is_mapped(file, range));
@@ -107,6 +114,18 @@ fn is_mapped(file: &File, range: &Range<u64>) -> bool {
     };
     let start = range.start - range.start % page_bytes as u64;
     kernel::mincore(file, start, page_bytes, resident).is_ok() && resident.iter().all(|page| page & 1 == 1)
+}
+
+/// Whether what is in the page cache has come from the disk, too: cachestat counts pages from the moment on at which their read
+/// begins. It is looked for at the range's ends, and, while this process fetches something, at every [`FIRST_FETCH_BYTES`], which no
+/// fetch is shorter than: a seldom read that another process has under way in the middle of a range is not found.
+fn is_read(file: &File, range: &Range<u64>) -> bool {
+    let reaches = |offset| match kernel::read_cached(file, &mut [0], offset) {
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        Ok(_) => true,
+    };
+    let step = if fetch::is_any_under_way() { FIRST_FETCH_BYTES } else { WINDOW_BYTES_MAX };
+    reaches(range.end - 1) && range.clone().step_by(usize::try_from(step).unwrap_or(usize::MAX)).all(reaches)
 }
 
 /// Reads a byte of the first and of the last page if that needs no waiting.
@@ -163,6 +182,23 @@ mod tests {
             assert_eq!(fetch::bring(&file, whole.clone()).expect("fetched"), whole.end);
             assert_eq!(probe.ask(&file, &whole), Residency::Warm, "fetched, by {way}");
         }
+        Script::new([]).begin();
+    }
+
+    #[test]
+    fn what_is_being_read_is_not_warm() {
+        let being_read = (Call::ReadCached, Fault::Fails(nix::errno::Errno::EAGAIN));
+        let file = file_on_a_disk(&vec![7; 1 << 20]);
+        let _fetch = fetch::UnderWay::begin();
+        for places_read in 0..=5 {
+            let read = vec![(Call::ReadCached, Fault::GoesWell); places_read];
+            Script::new(read.into_iter().chain([being_read])).begin();
+            let expected = if places_read < 5 { Residency::Cold } else { Residency::Warm };
+            assert_eq!(Probe::new(FileSystemKind::Disk).ask(&file, &(0..1 << 20)), expected);
+        }
+        Script::new([being_read]).begin();
+        let told = Probe::new(FileSystemKind::UserSpace).ask(&file, &(0..1 << 20));
+        assert_eq!(told, Residency::Warm, "a daemon is not asked");
         Script::new([]).begin();
     }
 

@@ -3,14 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::fetch::Fetching;
-use super::{Probe, Residency, WINDOW_BYTES_MAX};
+use super::{FIRST_FETCH_BYTES, Probe, Residency, WINDOW_BYTES_MAX};
 use crate::TransferError;
 use crate::pace::Pace;
 use crate::shared::Shared;
 
-/// The first window that is fetched, in bytes; each further one is twice as large, up to [`WINDOW_BYTES_MAX`]. The first
-/// bytes should not wait for the last of a large window.
-const FIRST_FETCH_BYTES: u64 = 256 << 10;
 /// How long an answer of the kernel is believed while the peer takes its time: memory that nobody asks for goes.
 const BELIEVED_FOR: Duration = Duration::from_millis(250);
 
@@ -61,6 +58,12 @@ impl Windows {
             fetched_until = Some(ahead.done(pace).await?);
         }
         let mut window = offset..end.min(offset + WINDOW_BYTES_MAX);
+        // What is being fetched is waited for when its turn comes.
+        if let Some(ahead) = &self.ahead
+            && window.contains(&ahead.range().start)
+        {
+            window.end = ahead.range().start;
+        }
         let residency = self.probe.ask(file.file(), &window);
         if residency != Residency::Warm {
             window.end = window.end.min(offset + self.fetch_bytes);
