@@ -15,7 +15,8 @@
 //!
 //! - The core's thread does not wait for a disk, a daemon or a server. A range that is not in the page cache is fetched by
 //!   [`runtime::blocking()`] first, the next one while it is sent; a file whose writes are slow is written there.
-//! - A transfer gives the other tasks of its core their turn after at most [`TURN_BYTES_MAX`] bytes.
+//! - A transfer gives the other tasks of its core their turn after at most [`TURN_BYTES_MAX`] bytes, or
+//!   [`SENDFILE_TURN_BYTES_MAX`].
 //! - A transfer may be dropped at any moment. Its descriptors, pipes and buffers go back, and what it had reserved of a
 //!   limit. What an upload had handed to another thread at that moment is still written, up to [`TURN_BYTES_MAX`] bytes.
 //! - Nothing is held while a transfer waits for its peer: no pipe, no buffer, unless bytes are in it.
@@ -96,3 +97,6 @@ pub use upload::upload;
 
 /// Bytes that a transfer moves before the other tasks of its core have their turn.
 pub const TURN_BYTES_MAX: usize = 1 << 20;
+/// The same by sendfile, which copies none of them: as many as the kernel's largest send buffer takes, so that a wake-up fills it
+/// in one call.
+pub const SENDFILE_TURN_BYTES_MAX: usize = 4 << 20;

@@ -8,13 +8,14 @@ use runtime::{IdleTimer, Interest, Source};
 
 use crate::limits::{Limits, Reservation};
 use crate::progress::Progress;
-use crate::{Route, TURN_BYTES_MAX, TransferError, TransferOptions};
+use crate::{Route, SENDFILE_TURN_BYTES_MAX, TURN_BYTES_MAX, TransferError, TransferOptions};
 
 /// One transfer's dealings with time: its turns, its progress, its limits and its peer's stalls.
 pub(crate) struct Pace<'a> {
     progress: &'a Progress,
     stall: Option<IdleTimer>,
     turn_bytes: usize,
+    turn_bytes_max: usize,
     limits: &'a Limits,
     reservation: Option<Reservation<'a>>,
 }
@@ -25,6 +26,7 @@ impl<'a> Pace<'a> {
             progress,
             stall: options.stall_timeout.map(IdleTimer::new),
             turn_bytes: 0,
+            turn_bytes_max: TURN_BYTES_MAX,
             limits: &options.limits,
             reservation: None,
         }
@@ -44,7 +46,8 @@ impl<'a> Pace<'a> {
     }
 
     /// The bytes go this way from now on.
-    pub(crate) fn takes(&self, route: Route) {
+    pub(crate) fn takes(&mut self, route: Route) {
+        self.turn_bytes_max = if route == Route::Sendfile { SENDFILE_TURN_BYTES_MAX } else { TURN_BYTES_MAX };
         self.progress.takes(route);
     }
 
@@ -69,8 +72,8 @@ impl<'a> Pace<'a> {
 
     /// Bytes that may still be moved in this turn; never 0.
     fn turn_left(&self) -> usize {
-        match TURN_BYTES_MAX.saturating_sub(self.turn_bytes) {
-            0 => TURN_BYTES_MAX,
+        match self.turn_bytes_max.saturating_sub(self.turn_bytes) {
+            0 => self.turn_bytes_max,
             left => left,
         }
     }
@@ -100,7 +103,7 @@ impl<'a> Pace<'a> {
     }
 
     async fn connection_ready(&mut self, source: &Source, interest: Interest) -> Result<(), TransferError> {
-        let outcome = if self.turn_bytes >= TURN_BYTES_MAX {
+        let outcome = if self.turn_bytes >= self.turn_bytes_max {
             self.turn_bytes = 0;
             let next_turn = source.next_turn(interest);
             let mut next_turn = std::pin::pin!(next_turn);

@@ -14,7 +14,7 @@ use support::{
     connected_pair, empty_file, file_of, forget, on_each_backend, open_descriptors, reader, routes, sample,
     writer,
 };
-use transfer::{Progress, TURN_BYTES_MAX, TransferOptions, download, upload};
+use transfer::{Progress, SENDFILE_TURN_BYTES_MAX, TransferOptions, download, upload};
 
 /// Keeps the tests of this file from running beside each other: one counts the descriptors of the process.
 fn alone() -> MutexGuard<'static, ()> {
@@ -62,7 +62,7 @@ fn a_small_download_does_not_wait_for_bulk_ones() {
         for ((_, progress), before) in bulk.iter().zip(before) {
             let meanwhile = progress.bytes() - before;
             assert!(
-                meanwhile <= turns_max * TURN_BYTES_MAX as u64,
+                meanwhile <= turns_max * SENDFILE_TURN_BYTES_MAX as u64,
                 "a bulk download moved {meanwhile} bytes in the time of a small one"
             );
         }
@@ -100,7 +100,7 @@ fn a_transfer_takes_turns() {
             })
             .await;
             drop(sending);
-            assert!(most.get() < 2 * TURN_BYTES_MAX as u64, "{} bytes in one turn", most.get());
+            assert!(most.get() < 2 * SENDFILE_TURN_BYTES_MAX as u64, "{} bytes in one turn", most.get());
             stream.close().await;
             assert!(peer.join().expect("the peer") == bytes);
         }
