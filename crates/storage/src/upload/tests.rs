@@ -258,6 +258,22 @@ fn unique_names_are_in_the_directory_or_begin_with_the_hint() {
 }
 
 #[test]
+fn an_upload_knows_whether_the_name_was_anothers_and_whether_it_writes_to_it() {
+    for scratch in Scratch::of_every_kind() {
+        let known = |mode| {
+            let upload = scratch.root.open_upload(b"/f", mode).unwrap();
+            let known = (upload.is_in_place(), upload.found_another());
+            receive(&upload, "bytes");
+            upload.publish().unwrap();
+            known
+        };
+        assert_eq!(known(UploadMode::New), (false, false));
+        assert_eq!(known(UploadMode::Replace), (false, true));
+        assert_eq!(known(UploadMode::Append), (true, true));
+    }
+}
+
+#[test]
 fn reserved_space_is_given_back_and_a_full_disk_is_told() {
     for scratch in Scratch::of_every_kind() {
         let mut upload = scratch.root.open_upload(b"/f", UploadMode::Replace).unwrap();
