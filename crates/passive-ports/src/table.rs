@@ -6,8 +6,10 @@
 //! short probe. What an entry is looked up by, its slot, holds until the entry is removed, which lets lists
 //! run through the entries (see [`crate::chain`]).
 
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
 use std::ops::{Index, IndexMut};
+
+use crate::hash::AddressHash;
 
 /// No slot: the end of a list.
 pub(crate) const NO_SLOT: u32 = u32::MAX;
@@ -25,7 +27,7 @@ pub(crate) struct Table<K, V> {
     capacity: u32,
     occupied: u32,
     /// Keyed anew in every process, for clients choose their addresses.
-    hasher: RandomState,
+    hasher: AddressHash,
 }
 
 enum Slot<K, V> {
@@ -43,7 +45,7 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
             vacant: NO_SLOT,
             capacity,
             occupied: 0,
-            hasher: RandomState::new(),
+            hasher: AddressHash::default(),
         }
     }
 

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use config::Limits;
-use passive_ports::ClientAddress;
+use passive_ports::{AddressHash, ClientAddress};
 
 /// How many tables the clients are spread over, so that workers seldom want the same one.
 const TABLES: usize = 64;
@@ -26,7 +26,7 @@ pub(crate) struct Admission {
     /// As many as descriptors allow.
     possible: usize,
     clients: [Mutex<Clients>; TABLES],
-    table_of: RandomState,
+    table_of: AddressHash,
     ipv4_prefix_bits: u8,
     ipv6_prefix_bits: u8,
 }
@@ -74,7 +74,7 @@ impl Admission {
             pending: AtomicUsize::new(0),
             possible: (available - (available / 4).min(KEPT_DESCRIPTORS_MAX)).max(1),
             clients: std::array::from_fn(|_| Mutex::default()),
-            table_of: RandomState::new(),
+            table_of: AddressHash::default(),
             ipv4_prefix_bits: byte(limits.network_ipv4_prefix_bits.get()),
             ipv6_prefix_bits: byte(limits.network_ipv6_prefix_bits.get()),
         }
@@ -107,13 +107,13 @@ impl Admission {
         let address = ClientAddress::from(client);
         let network = address.network(self.ipv4_prefix_bits, self.ipv6_prefix_bits);
         let mut clients = self.clients_of(network);
-        let has_room = |count: Option<&usize>, max: Option<usize>| {
-            max.is_none_or(|max| count.copied().unwrap_or(0) < max)
+        let has_room = |counts: &Counts, key: ClientAddress, max: Option<usize>| {
+            max.is_none_or(|max| counts.get(&key).copied().unwrap_or(0) < max)
         };
-        if !has_room(clients.addresses.get(&address), limits.address) {
+        if !has_room(&clients.addresses, address, limits.address) {
             return Err(Full::Address);
         }
-        if !has_room(clients.networks.get(&network), limits.network) {
+        if !has_room(&clients.networks, network, limits.network) {
             return Err(Full::Network);
         }
         *clients.addresses.entry(address).or_insert(0) += 1;
@@ -160,11 +160,13 @@ impl Drop for Place {
     }
 }
 
+type Counts = HashMap<ClientAddress, usize, AddressHash>;
+
 /// Counts for each address and network that has any session; so there are no more of them than sessions.
 #[derive(Debug, Default)]
 struct Clients {
-    addresses: HashMap<ClientAddress, usize>,
-    networks: HashMap<ClientAddress, usize>,
+    addresses: Counts,
+    networks: Counts,
 }
 
 /// One session's places among those of its address and network; given back when dropped.
@@ -183,7 +185,7 @@ impl Drop for ClientPlace {
     }
 }
 
-fn give_back(counts: &mut HashMap<ClientAddress, usize>, key: ClientAddress) {
+fn give_back(counts: &mut Counts, key: ClientAddress) {
     if let Entry::Occupied(mut count) = counts.entry(key) {
         *count.get_mut() -= 1;
         if *count.get() == 0 {
