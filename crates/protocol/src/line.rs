@@ -43,7 +43,7 @@
 //! connection is better read with `SO_OOBINLINE`: Python's `ftplib` sends all of `ABOR`, line end included,
 //! as urgent data, and without the option its LF never arrives.
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 /// The usual bound of a line, in bytes as sent, without the line's end: room for a path of `PATH_MAX` bytes
 /// each of which is doubled.
@@ -103,8 +103,11 @@ impl LineSplitter {
         if self.state == State::Given {
             self.release();
         }
-        loop {
-            let line_end = memchr(b'\n', input);
+        while !input.is_empty() {
+            // One search for both: nearly always the line's end is met first.
+            let found = memchr2(b'\n', IAC, input);
+            let is_plain = found.is_none_or(|at| input[at] == b'\n');
+            let line_end = if is_plain { found } else { memchr(b'\n', input) };
             let taken = match line_end {
                 Some(at) => take(input, at + 1),
                 None => take(input, input.len()),
@@ -112,10 +115,11 @@ impl LineSplitter {
             match (self.state, line_end) {
                 (State::Discarding, Some(_)) => self.state = State::Partial,
                 (State::Discarding, None) => return None,
-                (_, Some(at)) => return Some(self.finish(&taken[..at])),
+                (_, Some(at)) => return Some(self.finish(&taken[..at], is_plain)),
                 (_, None) => return self.keep(taken),
             }
         }
+        None
     }
 
     /// The bytes of an unfinished line that are held, as sent.
@@ -123,13 +127,13 @@ impl LineSplitter {
         if self.state == State::Partial { self.buffer.len() } else { 0 }
     }
 
-    /// The line is whole: what is held, and `rest` behind it, which has no LF.
-    fn finish<'a>(&'a mut self, rest: &'a [u8]) -> Frame<'a> {
+    /// The line is whole: what is held, and `rest` behind it, which has no LF, and where it is plain, no IAC.
+    fn finish<'a>(&'a mut self, rest: &'a [u8], is_plain: bool) -> Frame<'a> {
         if self.is_over_bound(rest) {
             self.release();
             return Frame::TooLong;
         }
-        if self.buffer.is_empty() && memchr(IAC, rest).is_none() {
+        if self.buffer.is_empty() && is_plain {
             return Frame::Line(rest.strip_suffix(b"\r").unwrap_or(rest));
         }
         self.append(rest);

@@ -10,6 +10,8 @@ pub const NAME_BYTES_MAX: usize = 255;
 
 /// An absolute path as the client sees it: it starts with `/`, has no empty name, no `.`, no `..` and no zero byte, and
 /// ends with `/` only where it is the root. Because `..` is resolved here, on the names, it cannot climb above the root.
+///
+/// Each name stands behind its `/`, so that the root, where every session begins, has no bytes and needs no memory.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VirtualPath(Box<[u8]>);
 
@@ -25,7 +27,7 @@ pub enum PathError {
 impl VirtualPath {
     /// The root, `/`.
     pub fn root() -> Self {
-        Self(Box::new([b'/']))
+        Self(Box::default())
     }
 
     /// Reads `argument` as seen from this directory: absolute where it starts with `/`, relative otherwise.
@@ -34,7 +36,7 @@ impl VirtualPath {
             return Err(PathError::ZeroByte);
         }
         let mut joined = Vec::with_capacity(self.0.len() + argument.len() + 1);
-        if !argument.starts_with(b"/") && !self.is_root() {
+        if !argument.starts_with(b"/") {
             joined.extend_from_slice(&self.0);
         }
         for name in argument.split(|&byte| byte == b'/') {
@@ -51,9 +53,6 @@ impl VirtualPath {
                 }
             }
         }
-        if joined.is_empty() {
-            joined.push(b'/');
-        }
         if joined.len() > PATH_BYTES_MAX {
             return Err(PathError::TooLong);
         }
@@ -63,35 +62,35 @@ impl VirtualPath {
     /// The directory that this path is in; the root's is the root.
     pub fn parent(&self) -> Self {
         let slash = self.0.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
-        Self(self.0[..slash.max(1)].into())
+        Self(self.0[..slash].into())
     }
 
     /// The last name; empty for the root.
     pub fn name(&self) -> &[u8] {
-        let slash = self.0.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
-        &self.0[slash + 1..]
+        let after_slash = self.0.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+        &self.0[after_slash..]
     }
 
     /// Whether this is `/`.
     pub fn is_root(&self) -> bool {
-        self.0.len() == 1
+        self.0.is_empty()
     }
 
     /// The path as bytes, with its leading `/`.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        if self.is_root() { b"/" } else { &self.0 }
     }
 }
 
 impl fmt::Debug for VirtualPath {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "\"{}\"", self.0.escape_ascii())
+        write!(formatter, "\"{self}\"")
     }
 }
 
 impl fmt::Display for VirtualPath {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", self.0.escape_ascii())
+        write!(formatter, "{}", self.as_bytes().escape_ascii())
     }
 }
 

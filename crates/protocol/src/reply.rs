@@ -10,8 +10,6 @@ pub use decode::{ReceivedReply, ReplyDecoder, ReplyError};
 
 use std::fmt;
 
-use memchr::memchr;
-
 use crate::line::IAC;
 
 /// A reply code: a number of 100 to 659.
@@ -78,8 +76,10 @@ pub struct Reply {
 
 #[derive(Clone)]
 enum Text {
+    /// Without a byte that must not stand in a line: what most replies are is copied as it is.
     Fixed(&'static str),
-    Owned(Box<[u8]>),
+    /// As it was made: to shrink it to its length would copy it once more.
+    Owned(Vec<u8>),
     Lines(Box<Lines>),
 }
 
@@ -92,13 +92,23 @@ struct Lines {
 
 impl Reply {
     /// A reply of one line that is known when the program is compiled.
+    ///
+    /// # Panics
+    /// If there is a control character in `text`; in a constant, that is an error of compilation.
     pub const fn fixed(code: Code, text: &'static str) -> Self {
+        // Byte 255 stands in no UTF-8.
+        let bytes = text.as_bytes();
+        let mut at = 0;
+        while at < bytes.len() {
+            assert!(!bytes[at].is_ascii_control(), "a fixed reply is one line of text");
+            at += 1;
+        }
         Self { code, text: Text::Fixed(text) }
     }
 
     /// A reply of one line.
     pub fn new(code: Code, text: impl Into<Vec<u8>>) -> Self {
-        Self { code, text: Text::Owned(text.into().into_boxed_slice()) }
+        Self { code, text: Text::Owned(text.into()) }
     }
 
     /// A reply of several lines. `first` and `last` stand beside the code; the lines of `body` stand between
@@ -138,7 +148,11 @@ impl Reply {
     /// as telnet asks; every other byte stays, for a name need not be UTF-8.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match &self.text {
-            Text::Fixed(text) => encode_line(out, self.code, b' ', text.as_bytes()),
+            Text::Fixed(text) => {
+                encode_code(out, self.code, b' ', text.len());
+                out.extend_from_slice(text.as_bytes());
+                out.extend_from_slice(b"\r\n");
+            }
             Text::Owned(text) => encode_line(out, self.code, b' ', text),
             Text::Lines(lines) => {
                 encode_line(out, self.code, b'-', &lines.first);
@@ -174,28 +188,29 @@ impl fmt::Debug for Reply {
 }
 
 fn encode_line(out: &mut Vec<u8>, code: Code, separator: u8, text: &[u8]) {
-    let [hundreds, tens, ones] = code.digits();
-    out.reserve(text.len() + 6);
-    out.extend_from_slice(&[hundreds, tens, ones, separator]);
+    encode_code(out, code, separator, text.len());
     encode_text(out, text);
     out.extend_from_slice(b"\r\n");
 }
 
-/// Copies first and looks then: nearly all text needs neither replacement nor doubling, and both looks are
-/// loops that the compiler turns into vector instructions.
+/// The code and what stands behind it, with room for `text_bytes` and the line's end.
+fn encode_code(out: &mut Vec<u8>, code: Code, separator: u8, text_bytes: usize) {
+    let [hundreds, tens, ones] = code.digits();
+    out.reserve(text_bytes + 6);
+    out.extend_from_slice(&[hundreds, tens, ones, separator]);
+}
+
+/// Nearly all text needs neither replacement nor doubling, and to see that is a loop without an exit, which the compiler
+/// turns into vector instructions.
 fn encode_text(out: &mut Vec<u8>, text: &[u8]) {
-    if memchr(IAC, text).is_some() {
-        for &byte in text {
-            out.push(if byte.is_ascii_control() { b'?' } else { byte });
-            if byte == IAC {
-                out.push(IAC);
-            }
-        }
-        return;
+    let is_plain = text.iter().fold(true, |plain, &byte| plain & !byte.is_ascii_control() & (byte != IAC));
+    if is_plain {
+        return out.extend_from_slice(text);
     }
-    let start = out.len();
-    out.extend_from_slice(text);
-    for byte in &mut out[start..] {
-        *byte = if byte.is_ascii_control() { b'?' } else { *byte };
+    for &byte in text {
+        out.push(if byte.is_ascii_control() { b'?' } else { byte });
+        if byte == IAC {
+            out.push(IAC);
+        }
     }
 }

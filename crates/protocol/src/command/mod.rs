@@ -164,11 +164,15 @@ impl Verb {
     /// else than ASCII letters and digits. Whether FTP has such a verb is another question.
     pub fn new(word: &[u8]) -> Option<Self> {
         let mut letters = [0; Self::LENGTH_MAX];
-        if word.is_empty() || !word.iter().all(u8::is_ascii_alphanumeric) {
+        if word.is_empty() || word.len() > Self::LENGTH_MAX {
             return None;
         }
-        letters.get_mut(..word.len())?.copy_from_slice(word);
-        letters.make_ascii_uppercase();
+        for (letter, byte) in letters.iter_mut().zip(word) {
+            if !byte.is_ascii_alphanumeric() {
+                return None;
+            }
+            *letter = byte.to_ascii_uppercase();
+        }
         Some(Self { letters })
     }
 

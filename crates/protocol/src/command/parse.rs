@@ -24,8 +24,8 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, ParseError> {
 pub fn parse_counted(line: &[u8]) -> (VerbNumber, Result<Command<'_>, ParseError>) {
     let synch_bytes = line.iter().take_while(|&&byte| byte >= SUBNEGOTIATION_END).count();
     let line = &line[synch_bytes..];
-    let verb_bytes =
-        line.iter().take(Verb::LENGTH_MAX + 1).position(|&byte| byte == b' ').unwrap_or(line.len());
+    let longest = &line[..line.len().min(Verb::LENGTH_MAX + 1)];
+    let verb_bytes = longest.iter().position(|&byte| byte == b' ').unwrap_or(line.len());
     let Some((number, row)) = Verb::new(&line[..verb_bytes]).and_then(verbs::find) else {
         return (VerbNumber::OTHER, Err(ParseError::Unknown));
     };

@@ -25,7 +25,7 @@ impl Session {
                 // RFC 2428 section 3: the port alone; the address is the control connection's.
                 let mut text = Vec::with_capacity(PASSIVE_TEXT_BYTES);
                 text.extend_from_slice(b"Entering Extended Passive Mode (|||");
-                write_decimal(address.port(), &mut text);
+                write_decimal(address.port().into(), &mut text);
                 text.extend_from_slice(b"|)");
                 self.reply(Reply::new(say::EXTENDED_PASSIVE, text));
             }
@@ -179,8 +179,8 @@ impl Session {
 /// Room for the text of either passive reply.
 const PASSIVE_TEXT_BYTES: usize = 64;
 
-/// Passive replies are as frequent as transfers, and the formatting machinery costs several times what this does.
-fn write_decimal(number: u16, out: &mut Vec<u8>) {
+/// There are such replies with every transfer, and the formatting machinery costs several times what this does.
+pub(super) fn write_decimal(number: u64, out: &mut Vec<u8>) {
     let start = out.len();
     let mut rest = number;
     loop {
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn numbers_are_written_as_they_are_read() {
-        for number in [0, 7, 10, 99, 100, 255, 256, 1023, 50_000, u16::MAX] {
+        for number in [0, 7, 10, 99, 100, 255, 256, 1023, 50_000, u64::MAX] {
             let mut text = Vec::from(*b",");
             write_decimal(number, &mut text);
             assert_eq!(text, format!(",{number}").into_bytes());

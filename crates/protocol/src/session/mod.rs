@@ -484,14 +484,12 @@ impl Session {
 
 /// The greeting: a line, or as many as the banner has.
 fn greeting(banner: &str) -> Reply {
-    let mut lines: Vec<&str> = banner.lines().collect();
-    match (lines.len(), lines.pop()) {
-        (0 | 1, only) => Reply::new(say::GREETING, only.unwrap_or_default()),
-        (_, last) => {
-            let first = lines.remove(0);
-            let body = lines.into_iter().map(|line| line.as_bytes().to_vec()).collect();
-            Reply::lines(say::GREETING, first, body, last.unwrap_or_default())
-        }
+    let mut lines = banner.lines();
+    let first = lines.next().unwrap_or_default();
+    let mut body: Vec<Vec<u8>> = lines.map(|line| line.as_bytes().to_vec()).collect();
+    match body.pop() {
+        None => Reply::new(say::GREETING, first),
+        Some(last) => Reply::lines(say::GREETING, first, body, last),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::command::{ListArgument, VerbNumber};
 use crate::reply::Reply;
 use crate::rights::Rights;
 
+use super::data_setup::write_decimal;
 use super::replies as say;
 use super::{
     Action, DataSetup, ListFormat, ListRequest, Opened, Session, Transfer, TransferEnd, TransferKind,
@@ -232,7 +233,9 @@ fn opening_reply(label: &Label, opened: &Opened) -> Reply {
         }
     }
     if let (Opened::Download { bytes }, TransferType::Image) = (opened, label.transfer_type) {
-        text.extend_from_slice(format!(" ({bytes} bytes)").as_bytes());
+        text.extend_from_slice(b" (");
+        write_decimal(*bytes, &mut text);
+        text.extend_from_slice(b" bytes)");
     }
     text.push(b'.');
     Reply::new(say::DATA_OPENING, text)
