@@ -20,8 +20,8 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    pub(crate) fn new(counters: &'static WorkerCounters) -> Self {
-        Self { counters, asked_at: Instant::now(), transferring: None, unsent: 0 }
+    pub(crate) fn new(counters: &'static WorkerCounters, now: Instant) -> Self {
+        Self { counters, asked_at: now, transferring: None, unsent: 0 }
     }
 
     /// Commands came.

@@ -62,6 +62,8 @@ pub(crate) struct ControlConnection {
     local: Option<SocketAddr>,
     session: Session,
     splitter: LineSplitter,
+    /// When it happened what is handled at this moment: one look at the clock for all that comes of it.
+    now: Instant,
     /// Input that the session does not want yet.
     unread: Vec<u8>,
     root: Arc<Root>,
@@ -111,6 +113,7 @@ impl ControlConnection {
         places: (SessionPlace, ClientPlace),
     ) -> Self {
         let settings = worker.settings.get();
+        let now = Instant::now();
         Self {
             id,
             listener,
@@ -120,6 +123,7 @@ impl ControlConnection {
             local: client.reached.or(only_address(worker.service.addresses[listener])),
             session: Session::new(settings.session_settings(), client.peer),
             splitter: LineSplitter::new(LINE_BYTES_MAX),
+            now,
             unread: received,
             root: Arc::clone(settings.logins.default_root()),
             lease: None,
@@ -134,7 +138,7 @@ impl ControlConnection {
             farewell: worker.farewell.listen(),
             input_ended: false,
             leaving: false,
-            answers: Answers::new(worker.counters),
+            answers: Answers::new(worker.counters, now),
             stream,
             worker,
         }
@@ -167,7 +171,9 @@ impl ControlConnection {
                 self.session.handle_deadline(Deadline::Shutdown);
                 continue;
             }
-            let outcome = match self.next_event().await {
+            let event = self.next_event().await;
+            self.now = Instant::now();
+            let outcome = match event {
                 Event::Input(length) => {
                     self.on_input(length);
                     Ok(())
@@ -181,7 +187,7 @@ impl ControlConnection {
                 Event::File(request, answer) => {
                     self.file_job = None;
                     if self.session.is_logged_in() {
-                        self.idle.touch(Instant::now());
+                        self.idle.touch(self.now);
                     }
                     self.session.handle_file_answer(request, answer);
                     Ok(())
@@ -293,16 +299,13 @@ impl ControlConnection {
         }
         self.take_up_idle_deadline();
         let mut rest = bytes;
-        let mut now = None;
         while self.session.wants_input() {
             let frame = self.splitter.next(&mut rest);
             if frame.is_some() {
-                // One look at the clock for all that came together.
-                let now = *now.get_or_insert_with(Instant::now);
-                self.answers.asked(now);
+                self.answers.asked(self.now);
                 // A command is a sign of life; bytes that make none are not, and neither is anything before the login.
                 if self.session.is_logged_in() {
-                    self.idle.touch(now);
+                    self.idle.touch(self.now);
                 }
             }
             match frame {
@@ -358,7 +361,7 @@ impl ControlConnection {
                     self.account = None;
                     self.root = Arc::clone(settings.logins.default_root());
                     self.idle.set_duration(settings.deadlines.login);
-                    self.idle.touch(Instant::now());
+                    self.idle.touch(self.now);
                 }
                 Action::Close => ending = Some(SessionEnd::Closed),
             }
@@ -419,7 +422,7 @@ impl ControlConnection {
                 self.places.0.on_login();
                 self.generation = settings.generation;
                 self.idle.set_duration(settings.deadlines.idle);
-                self.idle.touch(Instant::now());
+                self.idle.touch(self.now);
                 LoginVerdict::Accepted(rights)
             }
             // To say that the password was not even looked at would tell a guesser when to go on.

@@ -21,7 +21,7 @@ pub(crate) struct DataConnector {
 
 enum Way {
     /// The client connects to this port; `None` where the lease is gone.
-    Passive(Option<PassiveLease>),
+    Passive(Option<Box<PassiveLease>>),
     /// The server connects, from the address that the client's control connection goes to.
     Active { peer: SocketAddr, control: Option<SocketAddr>, source: SourcePort },
 }
@@ -36,7 +36,7 @@ pub(crate) struct SourcePort {
 }
 
 impl DataConnector {
-    pub(crate) fn passive(lease: Option<PassiveLease>, deadline: Instant) -> Self {
+    pub(crate) fn passive(lease: Option<Box<PassiveLease>>, deadline: Instant) -> Self {
         Self { way: Way::Passive(lease), deadline }
     }
 
@@ -55,14 +55,16 @@ impl DataConnector {
             Way::Passive(None) => {
                 (Mode::Passive, Ok(Err(replies::DATA_SETUP_LOST)), replies::NO_DATA_CONNECTION)
             }
-            Way::Passive(Some(lease)) => {
+            Way::Passive(Some(mut lease)) => {
                 let arrived = timeout_at(self.deadline, lease.arrived()).await;
                 let connected = arrived
                     .map(|connection| connection.into_stream().map_err(|error| replies::connect(&error)));
                 (Mode::Passive, connected, replies::NO_DATA_CONNECTION)
             }
             Way::Active { peer, control, source } => {
-                let connected = timeout_at(self.deadline, connect_back(peer, control, source)).await;
+                // Boxed, lest every transfer has room for what few of them do.
+                let connecting = Box::pin(connect_back(peer, control, source));
+                let connected = timeout_at(self.deadline, connecting).await;
                 let connected =
                     connected.map(|connected| connected.map_err(|error| replies::connect(&error)));
                 (Mode::Active, connected, replies::DATA_CONNECT_DEADLINE)

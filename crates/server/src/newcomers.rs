@@ -133,10 +133,10 @@ impl Worker {
     ) {
         let Newcomer { id, mut stream, listener } = newcomer;
         stream.receive_ahead();
-        // Made here and only borrowed by what runs it: a future that took it by value would hold it several times over, for
-        // as long as the client is idle.
+        // Only borrowed by what runs it: a future that took it by value would hold it several times over, for as long as the
+        // client is idle. Boxed, for a task is moved several times until it runs.
         let mut control =
-            ControlConnection::new(Rc::clone(self), id, stream, listener, client, received, places);
+            Box::new(ControlConnection::new(Rc::clone(self), id, stream, listener, client, received, places));
         drop(runtime::spawn(async move { control.run().await }));
     }
 

@@ -76,12 +76,13 @@ impl PassivePorts {
         self: &Rc<Self>,
         client: ClientAddress,
         session: u64,
+        now: Instant,
     ) -> Result<PassiveLease, Refused> {
         let mut slots = self.awaited.borrow_mut();
         let entry = slots.vacant_entry();
         // Sessions are bounded by descriptors, and so far below 2^32.
         let holder = Holder { slot: u32::try_from(entry.key()).unwrap_or(u32::MAX), session };
-        let lease = self.shard.lease(client, holder, Instant::now())?;
+        let lease = self.shard.lease(client, holder, now)?;
         let awaited = Rc::new(Awaited {
             lease: Cell::new(lease.id()),
             connection: RefCell::default(),
@@ -162,15 +163,15 @@ impl PassiveLease {
     }
 
     /// Gives this port back and leases anew: the newest PASV of a session is the one that holds.
-    pub(crate) fn replace(mut self, client: ClientAddress) -> Result<Self, Refused> {
+    pub(crate) fn replace(mut self, client: ClientAddress, now: Instant) -> Result<Self, Refused> {
         let session = self.holder.session;
         if self.lease.as_ref().is_none_or(|lease| lease.client() != client) {
             let ports = Rc::clone(&self.ports);
             drop(self);
-            return ports.lease(client, session);
+            return ports.lease(client, session, now);
         }
-        let Some(old) = self.lease.take() else { return self.ports.lease(client, session) };
-        let lease = self.ports.shard.replace(old, self.holder, Instant::now())?;
+        let Some(old) = self.lease.take() else { return self.ports.lease(client, session, now) };
+        let lease = self.ports.shard.replace(old, self.holder, now)?;
         self.awaited.lease.set(lease.id());
         // A connection to the old port was meant for the old command.
         self.awaited.connection.take();
@@ -179,15 +180,18 @@ impl PassiveLease {
     }
 
     /// Waits for the client's connection. Dropping the future loses nothing.
-    pub(crate) async fn arrived(&self) -> Accepted {
-        poll_fn(|context| match self.awaited.connection.borrow_mut().take() {
+    pub(crate) async fn arrived(&mut self) -> Accepted {
+        let connection = poll_fn(|context| match self.awaited.connection.borrow_mut().take() {
             Some(connection) => Poll::Ready(connection),
             None => {
                 self.awaited.waker.replace(Some(context.waker().clone()));
                 Poll::Pending
             }
         })
-        .await
+        .await;
+        // Its connection has ended the lease: there is nothing to give back.
+        self.lease = None;
+        connection
     }
 }
 

@@ -71,6 +71,11 @@ impl Record {
         }
     }
 
+    /// How long it has taken so far.
+    pub(crate) fn milliseconds(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// There is a data connection.
     pub(crate) fn connected(&self) {
         self.is_connected.set(true);

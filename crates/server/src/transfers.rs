@@ -69,7 +69,8 @@ pub(crate) struct OpenTransfer {
 enum Content {
     Download(Download),
     Upload(UnpublishedUpload),
-    Listing(FirstOfListing),
+    // Boxed, for it is large and rarer than the others.
+    Listing(Box<FirstOfListing>),
 }
 
 /// A listing and its beginning, which was made together with opening it.
@@ -152,11 +153,12 @@ impl OpenTransfer {
     /// Waits for the data connection, and moves the bytes.
     pub(crate) fn begin(self: Box<Self>, connector: DataConnector, options: TransferOptions) -> Running {
         let record = Rc::clone(&self.record);
-        Running { future: Box::pin(self.run(connector, options)), record, can_be_aborted: true }
+        // The place first: what is made before it has one is copied there as a whole, and most of it is room for waits.
+        let future = Box::into_pin(Box::write(Box::new_uninit(), self.run(connector, options)));
+        Running { future, record, can_be_aborted: true }
     }
 
     async fn run(self: Box<Self>, connector: DataConnector, options: TransferOptions) -> Step {
-        let began = Instant::now();
         let mut stream = match connector.connect(self.record.counters()).await {
             Ok(stream) => stream,
             Err(reply) => {
@@ -170,11 +172,14 @@ impl OpenTransfer {
         let options =
             TransferOptions { transfer_type: transfer_type(self.transfer.transfer_type), ..options };
         let Self { content, setup: _, transfer, record, session } = *self;
+        // Uploads and listings are boxed, lest every download has room for them.
         let moved = match content {
-            Content::Upload(upload) => match receive(&stream, upload, options, record.progress()).await {
+            Content::Upload(upload) => match Box::pin(receive(&stream, upload, options, record.progress()))
+                .await
+            {
                 Ok(upload) => {
                     stream.close().await;
-                    log_end(session, &transfer, &record, began, "received");
+                    log_end(session, &transfer, &record, "received");
                     return Step::Received(Box::new(ReceivedUpload { upload, transfer, record, session }));
                 }
                 Err(error) => Err(record.failed(&error)),
@@ -185,9 +190,9 @@ impl OpenTransfer {
                     .await
                     .map_err(|error| record.failed(&error))
             }
-            Content::Listing(listing) => send_listing(listing, &stream, options, &record).await,
+            Content::Listing(listing) => Box::pin(send_listing(*listing, &stream, options, &record)).await,
         };
-        finish(moved, stream, session, &transfer, &record, began).await
+        finish(moved, stream, session, &transfer, &record).await
     }
 }
 
@@ -303,7 +308,7 @@ fn open_content(root: &Root, transfer: &Transfer) -> Result<Content, StorageErro
             let mut listing = root.list(request.path.as_bytes(), list_options(request))?;
             let mut chunk = Vec::new();
             let more = listing.fill(&mut chunk, LISTING_CHUNK_BYTES)?;
-            Ok(Content::Listing(FirstOfListing { listing, chunk, more }))
+            Ok(Content::Listing(Box::new(FirstOfListing { listing, chunk, more })))
         }
     }
 }
@@ -362,12 +367,11 @@ async fn finish(
     session: SessionLabel,
     transfer: &Transfer,
     record: &Record,
-    began: Instant,
 ) -> Step {
     let end = match moved {
         Ok(_) => {
             record.ends(metrics::TransferEnd::Complete);
-            log_end(session, transfer, record, began, "sent");
+            log_end(session, transfer, record, "sent");
             TransferEnd::Complete
         }
         Err(reply) => {
@@ -380,20 +384,13 @@ async fn finish(
     Step::Ended(end)
 }
 
-fn log_end(
-    session: SessionLabel,
-    transfer: &Transfer,
-    record: &Record,
-    began: Instant,
-    outcome: &'static str,
-) {
-    let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+fn log_end(session: SessionLabel, transfer: &Transfer, record: &Record, outcome: &'static str) {
     match &transfer.what {
         TransferKind::Download { path, .. } | TransferKind::Upload { path, .. } => {
-            tracing::info!(session = session.id, peer = %session.peer, %path, bytes = record.progress().bytes(), milliseconds, "{outcome}");
+            tracing::info!(session = session.id, peer = %session.peer, %path, bytes = record.progress().bytes(), milliseconds = record.milliseconds(), "{outcome}");
         }
         TransferKind::Listing(request) => {
-            tracing::debug!(session = session.id, path = %request.path, bytes = record.progress().bytes(), milliseconds, "listed");
+            tracing::debug!(session = session.id, path = %request.path, bytes = record.progress().bytes(), milliseconds = record.milliseconds(), "listed");
         }
     }
 }

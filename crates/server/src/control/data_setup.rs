@@ -1,7 +1,6 @@
 //! Where a session's data connections come from: leases of passive ports, and addresses to connect to.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
 
 use protocol::session::{AddressVerdict, DataSetup, PassiveKind};
 
@@ -14,8 +13,8 @@ impl ControlConnection {
         let client = self.peer.ip();
         let key = self.worker.settings.get().peers.lease_key(client, self.stream.peer().ip(), self.may_fxp());
         let leased = match self.lease.take() {
-            Some(old) => old.replace(key),
-            None => self.worker.passive.lease(key, self.id),
+            Some(old) => old.replace(key, self.now),
+            None => self.worker.passive.lease(key, self.id, self.now),
         };
         let address = match leased {
             Ok(lease) => {
@@ -66,9 +65,9 @@ impl ControlConnection {
 
     pub(super) fn connector(&mut self, setup: DataSetup) -> DataConnector {
         let settings = self.worker.settings.get();
-        let deadline = Instant::now() + settings.deadlines.data;
+        let deadline = self.now + settings.deadlines.data;
         match setup {
-            DataSetup::Passive => DataConnector::passive(self.lease.take().map(|lease| *lease), deadline),
+            DataSetup::Passive => DataConnector::passive(self.lease.take(), deadline),
             DataSetup::Active(peer) => {
                 // What a proxy says that the client reached is not an address of this machine.
                 let local = self.stream.local().ok();

@@ -1,7 +1,5 @@
 //! A session's transfer, from one step to the next, and how it is taken back.
 
-use std::time::Instant;
-
 use protocol::session::{Transfer, TransferEnd};
 use transfer::{Direction, TransferOptions};
 
@@ -28,9 +26,8 @@ impl ControlConnection {
 
     pub(super) fn on_transfer_step(&mut self, step: Step) {
         // Bytes moved are a sign of life of the session.
-        let now = Instant::now();
-        self.idle.touch(now);
-        self.answers.transfer_went_on(now);
+        self.idle.touch(self.now);
+        self.answers.transfer_went_on(self.now);
         self.transfer = None;
         self.take_step(step);
     }

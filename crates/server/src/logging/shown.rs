@@ -7,10 +7,12 @@ use std::fmt;
 /// Whatever may be a PASS command is cut off behind that word, also one that is none for the blanks or for the remains of telnet
 /// before it, or that stands in the middle of a line.
 pub(crate) fn loggable(bytes: &[u8]) -> impl fmt::Display + '_ {
-    let shown = end_of_what_may_be_shown(bytes);
-    let hidden = if shown < bytes.len() { " ..." } else { "" };
-    // A value that writes when it is asked to: most lines are never written.
-    fmt::from_fn(move |out| write!(out, "{}{hidden}", bytes[..shown].escape_ascii()))
+    // A value that looks and writes when it is asked to: most lines are never written.
+    fmt::from_fn(move |out| {
+        let shown = end_of_what_may_be_shown(bytes);
+        let hidden = if shown < bytes.len() { " ..." } else { "" };
+        write!(out, "{}{hidden}", bytes[..shown].escape_ascii())
+    })
 }
 
 fn end_of_what_may_be_shown(bytes: &[u8]) -> usize {
