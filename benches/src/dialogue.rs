@@ -16,7 +16,7 @@ fn answer(session: &mut Session, out: &mut Vec<u8>) {
     while let Some(action) = session.poll_action() {
         match action {
             Action::Reply { reply, .. } => reply.encode(out),
-            Action::Authenticate { .. } => session.handle_login(LoginVerdict::Accepted(Rights::READER)),
+            Action::Authenticate(_) => session.handle_login(LoginVerdict::Accepted(Rights::READER)),
             Action::LeasePassive(kind) => session.handle_passive(kind, Ok(SocketAddr::from(PASSIVE))),
             Action::Transfer(_) => {
                 session.handle_transfer_opened(&Opened::Download { bytes: FILE_BYTES });

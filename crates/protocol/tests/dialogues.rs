@@ -104,7 +104,7 @@ impl Dialogue {
                 self.out.extend(text.lines().map(|line| format!("S: {line}")));
                 continue;
             }
-            self.out.push_back(format!("A: {}", describe(&action)));
+            self.out.push_back(format!("A: {}", describe(&action, &self.session)));
             match action {
                 Action::LeasePassive(kind) => self.passive = Some(kind),
                 Action::PermitAddress(address) => self.address = Some(address),
@@ -158,9 +158,10 @@ impl Dialogue {
     }
 }
 
-fn describe(action: &Action) -> String {
+fn describe(action: &Action, session: &Session) -> String {
     match action {
-        Action::Authenticate { user, password } => {
+        Action::Authenticate(password) => {
+            let user = session.user_asked().unwrap();
             format!("authenticate {} {}", user.escape_ascii(), password.reveal().escape_ascii())
         }
         Action::Transfer(transfer) => {

@@ -349,7 +349,7 @@ impl ControlConnection {
                     tracing::debug!(session = self.id, code = reply.code().number(), "reply");
                     reply.encode(&mut replies);
                 }
-                Action::Authenticate { user, password } => self.authenticate(&user, &password),
+                Action::Authenticate(password) => self.authenticate(&password),
                 Action::LeasePassive(kind) => self.lease_passive(kind),
                 Action::ReturnPassive => self.lease = None,
                 Action::PermitAddress(address) => self.permit_address(address),
@@ -400,7 +400,8 @@ impl ControlConnection {
         })?
     }
 
-    fn authenticate(&mut self, user: &[u8], password: &Secret) {
+    fn authenticate(&mut self, password: &Secret) {
+        let user = self.session.user_asked().unwrap_or_default();
         tracing::debug!(session = self.id, user = %loggable(user), "login");
         let settings = self.worker.settings.get();
         let gate = &self.worker.service.gate;

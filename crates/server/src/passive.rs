@@ -4,7 +4,7 @@
 //! worker whose slice the port is in accepts the connection, and where the session lives on another worker hands it
 //! over there.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -41,7 +41,7 @@ pub(crate) struct Holder {
 pub(crate) struct PassivePorts {
     shard: ShardHandle<Holder>,
     settings: Rc<CurrentSettings>,
-    awaited: RefCell<Slab<Rc<Awaited>>>,
+    awaited: RefCell<Slab<Awaited>>,
     /// The mailboxes of all workers, by number.
     mailboxes: Vec<Sender<HandedOver>>,
 }
@@ -49,9 +49,9 @@ pub(crate) struct PassivePorts {
 /// Where the connection for one lease is put.
 #[derive(Debug)]
 struct Awaited {
-    lease: Cell<LeaseId>,
-    connection: RefCell<Option<Accepted>>,
-    waker: RefCell<Option<Waker>>,
+    lease: LeaseId,
+    connection: Option<Accepted>,
+    waker: Option<Waker>,
 }
 
 /// A session's hold on a passive port. Dropped, it gives the port back.
@@ -59,7 +59,6 @@ pub(crate) struct PassiveLease {
     ports: Rc<PassivePorts>,
     holder: Holder,
     lease: Option<Lease>,
-    awaited: Rc<Awaited>,
 }
 
 impl PassivePorts {
@@ -83,13 +82,8 @@ impl PassivePorts {
         // Sessions are bounded by descriptors, and so far below 2^32.
         let holder = Holder { slot: u32::try_from(entry.key()).unwrap_or(u32::MAX), session };
         let lease = self.shard.lease(client, holder, now)?;
-        let awaited = Rc::new(Awaited {
-            lease: Cell::new(lease.id()),
-            connection: RefCell::default(),
-            waker: RefCell::default(),
-        });
-        entry.insert(Rc::clone(&awaited));
-        Ok(PassiveLease { ports: Rc::clone(self), holder, lease: Some(lease), awaited })
+        entry.insert(Awaited { lease: lease.id(), connection: None, waker: None });
+        Ok(PassiveLease { ports: Rc::clone(self), holder, lease: Some(lease) })
     }
 
     /// Accepts on one port for ever.
@@ -131,13 +125,15 @@ impl PassivePorts {
     }
 
     fn deliver(&self, HandedOver { connection, holder, lease }: HandedOver) {
-        let slots = self.awaited.borrow();
+        let mut slots = self.awaited.borrow_mut();
         // A session that has another lease by now, or is gone, does not want it: dropping closes it.
-        if let Some(awaited) = slots.get(holder.slot as usize)
-            && awaited.lease.get() == lease
+        if let Some(awaited) = slots.get_mut(holder.slot as usize)
+            && awaited.lease == lease
         {
-            *awaited.connection.borrow_mut() = Some(connection);
-            if let Some(waker) = awaited.waker.take() {
+            awaited.connection = Some(connection);
+            let waker = awaited.waker.take();
+            drop(slots);
+            if let Some(waker) = waker {
                 waker.wake();
             }
         }
@@ -172,20 +168,26 @@ impl PassiveLease {
         }
         let Some(old) = self.lease.take() else { return self.ports.lease(client, session, now) };
         let lease = self.ports.shard.replace(old, self.holder, now)?;
-        self.awaited.lease.set(lease.id());
-        // A connection to the old port was meant for the old command.
-        self.awaited.connection.take();
+        if let Some(awaited) = self.ports.awaited.borrow_mut().get_mut(self.holder.slot as usize) {
+            awaited.lease = lease.id();
+            // A connection to the old port was meant for the old command.
+            awaited.connection = None;
+        }
         self.lease = Some(lease);
         Ok(self)
     }
 
     /// Waits for the client's connection. Dropping the future loses nothing.
     pub(crate) async fn arrived(&mut self) -> Accepted {
-        let connection = poll_fn(|context| match self.awaited.connection.borrow_mut().take() {
-            Some(connection) => Poll::Ready(connection),
-            None => {
-                self.awaited.waker.replace(Some(context.waker().clone()));
-                Poll::Pending
+        let connection = poll_fn(|context| {
+            let mut slots = self.ports.awaited.borrow_mut();
+            let Some(awaited) = slots.get_mut(self.holder.slot as usize) else { return Poll::Pending };
+            match awaited.connection.take() {
+                Some(connection) => Poll::Ready(connection),
+                None => {
+                    awaited.waker = Some(context.waker().clone());
+                    Poll::Pending
+                }
             }
         })
         .await;
@@ -197,7 +199,8 @@ impl PassiveLease {
 
 impl Drop for PassiveLease {
     fn drop(&mut self) {
-        self.ports.awaited.borrow_mut().try_remove(self.holder.slot as usize);
+        let awaited = self.ports.awaited.borrow_mut().try_remove(self.holder.slot as usize);
+        drop(awaited);
         if let Some(lease) = self.lease.take() {
             self.ports.shard.give_back(lease, Instant::now());
         }

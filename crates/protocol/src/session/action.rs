@@ -19,13 +19,9 @@ pub enum Action {
         /// The verb of the command that it answers; none for what the server says of itself.
         to: Option<VerbNumber>,
     },
-    /// Check a name and a password; answered by [`Session::handle_login`](super::Session::handle_login).
-    Authenticate {
-        /// The name, as the client sent it.
-        user: Box<[u8]>,
-        /// The password.
-        password: Secret,
-    },
+    /// Check this password for the name that [`Session::user_asked`](super::Session::user_asked) gives; answered by
+    /// [`Session::handle_login`](super::Session::handle_login).
+    Authenticate(Secret),
     /// Lease a passive port, giving back the one that is held; answered by
     /// [`Session::handle_passive`](super::Session::handle_passive).
     LeasePassive(PassiveKind),

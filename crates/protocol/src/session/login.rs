@@ -69,7 +69,7 @@ impl Session {
         }
     }
 
-    /// The name whose login is being checked.
+    /// The name whose login is being checked, as the client sent it.
     pub fn user_asked(&self) -> Option<&[u8]> {
         match &self.login {
             Login::Checking { user } => Some(user),
@@ -89,10 +89,8 @@ impl Session {
     pub(super) fn on_pass(&mut self, password: Password<'_>) {
         match std::mem::replace(&mut self.login, Login::NoUser) {
             Login::Named { user } => {
-                let action =
-                    Action::Authenticate { user: user.clone(), password: Secret::new(password.reveal()) };
                 self.login = Login::Checking { user };
-                self.ask(Waiting::Login, action);
+                self.ask(Waiting::Login, Action::Authenticate(Secret::new(password.reveal())));
             }
             Login::NoUser | Login::Checking { .. } => self.reply(say::USER_FIRST),
             logged_in @ Login::LoggedIn { .. } => {
