@@ -104,7 +104,6 @@ fn stream_of(socket: TcpStream) -> Stream {
     let address = socket.peer_addr().expect("an address");
     let mut stream = Stream::new(socket.into(), address).expect("a stream");
     // As the server has it.
-    stream.wait_by_edges();
     stream
 }
 

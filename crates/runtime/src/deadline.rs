@@ -7,13 +7,26 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use pin_project_lite::pin_project;
 use thiserror::Error;
-use tokio::time::Sleep;
+
+use crate::context;
+use crate::timers::Timer;
 
 /// The deadline came before the future's result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the deadline has passed")]
 pub struct Elapsed;
+
+pin_project! {
+    /// A future with a deadline, as [`timeout_at`] makes it.
+    #[must_use = "futures do nothing unless they are awaited"]
+    pub struct Timeout<F> {
+        #[pin]
+        future: F,
+        sleep: Sleep,
+    }
+}
 
 /// Waits for `future` until `deadline`, then drops it.
 ///
@@ -22,13 +35,84 @@ pub struct Elapsed;
 /// # Errors
 ///
 /// [`Elapsed`] if the deadline came first. A future that is ready at its first poll wins over a deadline in the past.
-pub async fn timeout_at<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
-    tokio::time::timeout_at(deadline.into(), future).await.map_err(|_| Elapsed)
+pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
+    Timeout { future, sleep: sleep_until(deadline) }
 }
 
-/// Waits until `deadline`, to the millisecond.
-pub async fn sleep_until(deadline: Instant) {
-    tokio::time::sleep_until(deadline.into()).await;
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(result) = this.future.poll(cx) {
+            return Poll::Ready(Ok(result));
+        }
+        this.sleep.poll_over(cx).map(|()| Err(Elapsed))
+    }
+}
+
+/// Waits until `deadline`.
+pub fn sleep_until(deadline: Instant) -> Sleep {
+    Sleep { deadline, state: State::New }
+}
+
+/// A wait for a moment, as [`sleep_until`] makes it. Once over, it stays so.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Sleep {
+    deadline: Instant,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    New,
+    Waiting {
+        timer: Timer,
+        /// Whom it wakes, to be compared alone.
+        waker: *const (),
+    },
+    Over,
+}
+
+impl Sleep {
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = self.deadline;
+        let waker = cx.waker();
+        let state = context::with(|worker| match self.state {
+            State::New => {
+                State::Waiting { timer: worker.timers.set(deadline, waker.clone()), waker: waker.data() }
+            }
+            State::Waiting { .. } if worker.timers.have_fired(deadline) => State::Over,
+            State::Waiting { timer, waker: known } if known != waker.data() => {
+                worker.timers.change(timer, waker);
+                State::Waiting { timer, waker: waker.data() }
+            }
+            unchanged => unchanged,
+        });
+        self.state = state.expect("deadlines are waited for on workers");
+        match self.state {
+            State::Over => Poll::Ready(()),
+            State::New | State::Waiting { .. } => Poll::Pending,
+        }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_over(cx)
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let State::Waiting { timer, .. } = self.state {
+            // A worker that stops has no timers any more.
+            context::with(|worker| worker.timers.unset(timer));
+        }
+    }
 }
 
 /// A deadline that moves with every sign of life, and costs nothing to move.
@@ -39,7 +123,7 @@ pub struct IdleTimer {
     duration: Cell<Duration>,
     touched: Cell<Instant>,
     // Armed at the first wait, for never later than the deadline.
-    sleep: Option<Pin<Box<Sleep>>>,
+    sleep: Option<Sleep>,
 }
 
 impl IdleTimer {
@@ -73,12 +157,12 @@ impl IdleTimer {
     pub fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let deadline = self.deadline();
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-            ready!(sleep.as_mut().poll(cx));
+            let sleep = self.sleep.get_or_insert_with(|| sleep_until(deadline));
+            ready!(sleep.poll_over(cx));
             if Instant::now() >= deadline {
                 return Poll::Ready(());
             }
-            sleep.as_mut().reset(deadline.into());
+            self.sleep = Some(sleep_until(deadline));
         }
     }
 

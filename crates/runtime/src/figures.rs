@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::RuntimeMetrics;
 use tokio::sync::Semaphore;
 
 use crate::blocking::JOBS_PER_WORKER_MAX;
@@ -14,11 +13,19 @@ use crate::counter::Counter;
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Counters {
+    pub(crate) sleeps: Counter,
+    pub(crate) busy_nanoseconds: Counter,
     pub(crate) polls: Counter,
     pub(crate) cancels: Counter,
     pub(crate) splices: Counter,
     pub(crate) jobs: Counter,
     pub(crate) jobs_waiting: Counter,
+}
+
+impl Counters {
+    pub(crate) fn on_busy(&self, busy: Duration) {
+        self.busy_nanoseconds.add(u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX));
+    }
 }
 
 /// A worker's figures at about one moment. What counts up begins with the worker.
@@ -46,7 +53,6 @@ pub struct WorkerFigures {
 #[derive(Debug, Clone)]
 pub struct WorkerObserver {
     counters: Arc<Counters>,
-    executor: RuntimeMetrics,
     places: Arc<Semaphore>,
 }
 
@@ -54,11 +60,8 @@ impl WorkerObserver {
     /// Observes the worker that the calling thread is; there is none on any other thread.
     #[must_use]
     pub fn of_this_worker() -> Option<WorkerObserver> {
-        let worker = context::worker()?;
-        let executor = tokio::runtime::Handle::try_current().ok()?.metrics();
-        Some(WorkerObserver {
+        context::with(|worker| WorkerObserver {
             counters: Arc::clone(&worker.counters),
-            executor,
             places: worker.blocking.places(),
         })
     }
@@ -66,10 +69,11 @@ impl WorkerObserver {
     /// The figures of this moment.
     #[must_use]
     pub fn figures(&self) -> WorkerFigures {
-        let Counters { polls, cancels, splices, jobs, jobs_waiting } = &*self.counters;
+        let Counters { sleeps, busy_nanoseconds, polls, cancels, splices, jobs, jobs_waiting } =
+            &*self.counters;
         WorkerFigures {
-            sleeps: self.executor.worker_park_count(0),
-            busy: self.executor.worker_total_busy_duration(0),
+            sleeps: sleeps.get(),
+            busy: Duration::from_nanos(busy_nanoseconds.get()),
             polls: polls.get(),
             cancels: cancels.get(),
             splices: splices.get(),

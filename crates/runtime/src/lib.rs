@@ -34,6 +34,7 @@ pub mod blocking;
 mod context;
 pub mod counter;
 pub mod deadline;
+mod executor;
 pub mod fair;
 pub mod figures;
 pub mod handover;
@@ -44,6 +45,7 @@ pub mod permits;
 pub mod shutdown;
 mod source;
 mod task;
+mod timers;
 mod worker;
 
 pub use affinity::allowed_cores;
@@ -52,7 +54,7 @@ pub use backend::{Backend, BackendChoice, RuntimeError, UnknownBackend, choose_b
 pub use blocking::{BlockingError, blocking};
 pub use context::{current_backend, drained};
 pub use counter::Counter;
-pub use deadline::{Elapsed, IdleTimer, sleep_until, timeout_at};
+pub use deadline::{Elapsed, IdleTimer, Sleep, Timeout, sleep_until, timeout_at};
 pub use fair::FairPool;
 pub use figures::{WorkerFigures, WorkerObserver};
 pub use handover::{HandoverError, Receiver, Sender, mailbox};

@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use nix::fcntl::{SpliceFFlags, splice as splice_and_wait};
 
-use crate::backend::{Backend, uring};
+use crate::backend::Backend;
+use crate::backend::uring::Splicing;
 use crate::blocking::blocking;
 use crate::context;
 
@@ -67,7 +68,7 @@ pub async fn splice(from: SpliceEnd, to: SpliceEnd, bytes: u32) -> io::Result<us
             let worker = context::worker().ok_or_else(context::not_on_a_worker)?;
             let permit = worker.blocking.permit().await?;
             drop(worker);
-            let result = uring::submit_splice(from, to, bytes, permit)?.await;
+            let result = Splicing::run(from, to, bytes, permit).await?;
             usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
         }
         Backend::Epoll => blocking(move || splice_here(&from, &to, bytes)).await?,

@@ -1,14 +1,20 @@
 //! A descriptor with readiness.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::backend::{Backend, epoll, uring};
-use crate::context::{self, Closing};
-use crate::task::{self, Task};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::sync::oneshot;
+
+use crate::backend::{Driver, Places};
+use crate::context;
+use crate::task;
 
 /// What is waited for. A hang-up or an error counts as ready for both: the call that follows reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,22 +34,16 @@ pub enum Interest {
 /// Each interest has one waiter: two tasks may wait for one source if one reads and the other writes. With two tasks
 /// on one interest, the later one is woken.
 ///
-/// Dropping a source closes the descriptor, at once or, while the kernel still polls it, as soon as the kernel
+/// Dropping a source closes the descriptor, at once or, while the kernel still works on it, as soon as the kernel
 /// has let go; [`close`](Source::close) waits for that.
 pub struct Source {
     // None only between the start of `close` or `drop` and their end.
-    open: Option<Open>,
-}
-
-struct Open {
-    // Declared, and so dropped, before the descriptor that it refers to by number.
-    readiness: Readiness,
-    fd: OwnedFd,
-}
-
-enum Readiness {
-    IoUring(uring::Readiness),
-    Epoll(epoll::Readiness),
+    fd: Option<OwnedFd>,
+    places: Places,
+    /// A fresh socket has an empty send buffer: the first write is tried, not waited for.
+    assumed_writable: Cell<bool>,
+    /// The places are with the driver of one thread.
+    _of_this_worker: PhantomData<Rc<()>>,
 }
 
 impl Source {
@@ -58,27 +58,19 @@ impl Source {
     /// In debug builds, if `O_NONBLOCK` is not set.
     pub fn new(fd: OwnedFd) -> io::Result<Source> {
         debug_assert!(is_nonblocking(fd.as_fd()), "a source's descriptor is O_NONBLOCK");
-        let readiness = match context::current_backend().ok_or_else(context::not_on_a_worker)? {
-            Backend::IoUring => Readiness::IoUring(uring::Readiness::new()),
-            Backend::Epoll => Readiness::Epoll(epoll::Readiness::new()),
-        };
-        Ok(Source { open: Some(Open { readiness, fd }) })
+        context::current_backend().ok_or_else(context::not_on_a_worker)?;
+        let (places, assumed_writable) = (Places::default(), Cell::new(true));
+        Ok(Source { fd: Some(fd), places, assumed_writable, _of_this_worker: PhantomData })
     }
 
-    /// From now on the kernel tells of every edge by itself, on either backend, instead of being asked before each wait.
-    ///
-    /// That costs two system calls, once and only if there is anything to wait for, and saves some at every wait: it is for
-    /// connections on which much is moved. It has no effect while a wait is under way.
-    pub fn wait_by_edges(&mut self) {
-        if let Some(Open { readiness, .. }) = &mut self.open
-            && matches!(readiness, Readiness::IoUring(polls) if !polls.in_flight())
-        {
-            *readiness = Readiness::Epoll(epoll::Readiness::new());
-        }
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_ref().expect("a source is open until it is closed by value").as_fd()
     }
 
-    fn open(&self) -> &Open {
-        self.open.as_ref().expect("a source is open until it is closed by value")
+    /// Asks this worker's driver something about this descriptor.
+    pub(crate) fn ask<R>(&self, what: impl FnOnce(&Driver, &Places, BorrowedFd<'_>) -> R) -> io::Result<R> {
+        context::with(|worker| what(&worker.driver, &self.places, self.fd()))
+            .ok_or_else(context::not_on_a_worker)
     }
 
     /// Ready, or the waker of `cx` is woken when it is.
@@ -87,10 +79,12 @@ impl Source {
     ///
     /// What the kernel says to being asked (never the descriptor's own error: that is for the call that follows).
     pub fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>> {
-        let Open { readiness, fd } = self.open();
-        match readiness {
-            Readiness::IoUring(readiness) => readiness.poll_ready(fd.as_fd(), cx, interest),
-            Readiness::Epoll(readiness) => readiness.poll_ready(fd.as_fd(), cx, interest),
+        if interest == Interest::Writable && self.assumed_writable.get() {
+            return Poll::Ready(Ok(()));
+        }
+        match self.ask(|driver, places, fd| driver.poll_ready(places, fd, cx, interest)) {
+            Ok(polled) => polled,
+            Err(error) => Poll::Ready(Err(error)),
         }
     }
 
@@ -111,23 +105,8 @@ impl Source {
     ///
     /// As [`poll_ready`](Source::poll_ready).
     pub async fn next_turn(&self, interest: Interest) -> io::Result<()> {
-        match &self.open().readiness {
-            // Asking the kernel anew goes to the back of the queue.
-            Readiness::IoUring(readiness) => readiness.clear(interest),
-            // Edges come only after a call has said "would block", so the readiness has to stay.
-            Readiness::Epoll(_) => task::end_turn().await,
-        }
+        task::end_turn().await;
         self.ready(interest).await
-    }
-
-    /// A call succeeded, and a second one would probably not: where asking the kernel costs no more than a vain call,
-    /// the next wait asks.
-    pub fn answer_used(&self, interest: Interest) {
-        match &self.open().readiness {
-            Readiness::IoUring(readiness) => readiness.clear(interest),
-            // Edges come only after a call has said "would block".
-            Readiness::Epoll(_) => {}
-        }
     }
 
     /// Makes one non-blocking call, whether ready or not; again if a signal interrupted it.
@@ -140,15 +119,11 @@ impl Source {
         interest: Interest,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
     ) -> io::Result<R> {
-        let Open { readiness, fd } = self.open();
         loop {
-            match call(fd.as_fd()) {
+            match call(self.fd()) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match readiness {
-                        Readiness::IoUring(readiness) => readiness.clear(interest),
-                        Readiness::Epoll(readiness) => readiness.clear(interest),
-                    }
+                    self.would_block(interest);
                     return Err(error);
                 }
                 outcome => return outcome,
@@ -201,58 +176,55 @@ impl Source {
     /// It has to follow the call at once, without an await between, and it is for `recv` and `send` alone: a
     /// `sendfile` or `splice` may stop short for other reasons.
     pub fn clear_ready(&self, interest: Interest) {
-        match &self.open().readiness {
-            Readiness::IoUring(readiness) => readiness.clear(interest),
-            Readiness::Epoll(readiness) => readiness.clear_after_partial(interest),
-        }
+        self.not_writable_any_more(interest);
+        // Off its worker nothing is known of it.
+        let _ = self.ask(|driver, places, fd| {
+            let is_urgent = || has_events(fd, PollFlags::POLLPRI);
+            driver.learn(places, |watch| watch.clear_after_partial(interest, is_urgent));
+        });
     }
 
-    /// Takes a source that is fresh, and so assumed writable, for one that has to be waited for: a connection
-    /// attempt is under way.
-    pub(crate) fn assume_nothing(&self) {
-        match &self.open().readiness {
-            Readiness::IoUring(readiness) => readiness.clear(Interest::Writable),
-            Readiness::Epoll(readiness) => readiness.clear(Interest::Writable),
+    /// A call said "would block", or the next one would.
+    pub(crate) fn would_block(&self, interest: Interest) {
+        self.not_writable_any_more(interest);
+        let _ = self.ask(|driver, places, _| driver.learn(places, |watch| watch.clear(interest)));
+    }
+
+    fn not_writable_any_more(&self, interest: Interest) {
+        if interest == Interest::Writable {
+            self.assumed_writable.set(false);
         }
     }
 
     /// Closes the descriptor; when this returns, nothing in the kernel refers to it.
     pub async fn close(mut self) {
-        let Some(Open { readiness, fd }) = self.open.take() else { return };
-        // In a task of its own: a dropped `close` must not leave the descriptor half closed.
-        if let Some(closing) = close_in_background(Open { readiness, fd }) {
-            // It cannot panic, and is only aborted with the whole worker.
-            let _ = closing.await;
+        let (told, closed) = oneshot::channel();
+        self.hand_back(Some(told));
+        // The sender is never used: it is dropped when the descriptor is closed, if not already.
+        let _ = closed.await;
+    }
+
+    fn hand_back(&mut self, told: Option<oneshot::Sender<()>>) {
+        if let Some(fd) = self.fd.take() {
+            // While the worker stops it is closed here, and the driver's own end does the rest.
+            context::with(|worker| worker.driver.close(fd, &self.places, told));
         }
     }
 }
 
 impl Drop for Source {
     fn drop(&mut self) {
-        if let Some(open) = self.open.take() {
-            drop(close_in_background(open));
-        }
+        self.hand_back(None);
     }
 }
 
-/// Closes at once what the kernel does not poll, and the rest in a task once it has let go.
-fn close_in_background(open: Open) -> Option<Task<()>> {
-    if !matches!(&open.readiness, Readiness::IoUring(polls) if polls.in_flight()) {
-        // Dropped as a whole, and so in the order of its declaration: tokio keeps what it knows of a descriptor for ever
-        // where that is closed before its registration ends.
-        return None;
+/// Whether any of `events` is there now. One system call.
+pub(crate) fn has_events(fd: impl AsFd, events: PollFlags) -> bool {
+    let mut polled = [PollFd::new(fd.as_fd(), events)];
+    match poll(&mut polled, PollTimeout::ZERO) {
+        Ok(0) | Err(_) => false,
+        Ok(_) => true,
     }
-    // While the worker stops no task can be started, and none is needed: the ring itself is about to end, and with
-    // it whatever it holds.
-    let closing = Closing::begin(&context::worker()?);
-    Some(task::spawn(async move {
-        let Open { readiness, fd } = open;
-        if let Readiness::IoUring(polls) = readiness {
-            polls.settle(fd.as_fd()).await;
-        }
-        drop(fd);
-        drop(closing);
-    }))
 }
 
 fn is_nonblocking(fd: BorrowedFd<'_>) -> bool {
@@ -262,18 +234,18 @@ fn is_nonblocking(fd: BorrowedFd<'_>) -> bool {
 
 impl AsFd for Source {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.open().fd.as_fd()
+        self.fd()
     }
 }
 
 impl AsRawFd for Source {
     fn as_raw_fd(&self) -> RawFd {
-        self.open().fd.as_raw_fd()
+        self.fd().as_raw_fd()
     }
 }
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Source").field(&self.open.as_ref().map(|open| open.fd.as_raw_fd())).finish()
+        f.debug_tuple("Source").field(&self.fd.as_ref().map(AsRawFd::as_raw_fd)).finish()
     }
 }

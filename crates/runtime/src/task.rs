@@ -1,15 +1,17 @@
 //! Tasks of this worker.
 
 use std::any::Any;
+use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
+use pin_project_lite::pin_project;
 use thiserror::Error;
-use tokio::task::JoinHandle;
 
-use crate::backend::{Backend, uring};
 use crate::context;
 
 /// Starts a task on this worker. It runs whether or not the [`Task`] is kept.
@@ -21,33 +23,49 @@ pub fn spawn<F>(future: F) -> Task<F::Output>
 where
     F: Future + 'static,
 {
-    Task { handle: tokio::task::spawn_local(future) }
+    let told = Rc::<Told<F::Output>>::default();
+    let running = Box::pin(Running { future: Some(future), told: Teller(Rc::clone(&told)) });
+    context::with(|worker| worker.executor.spawn(running)).expect("tasks are started on workers");
+    Task { told }
 }
 
-/// Lets the other tasks that can go on do so first.
+/// Lets the other tasks that can go on do so first, and the kernel tell of others.
 pub(crate) async fn end_turn() {
-    match context::current_backend() {
-        // A task that merely yields keeps the ring's submissions from being flushed; one that waits for the ring does not.
-        Some(Backend::IoUring) => uring::nothing().await,
-        _ => tokio::task::yield_now().await,
-    }
+    let mut ended = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut ended, true) {
+            return Poll::Ready(());
+        }
+        context::with(|worker| worker.driver.look());
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// A task that was started; awaiting it gives its result. Dropping it lets the task go on by itself.
 pub struct Task<T> {
-    handle: JoinHandle<T>,
+    told: Rc<Told<T>>,
 }
 
 impl<T> Task<T> {
     /// Drops the task's future at its next turn; awaiting the task then gives [`TaskError::Aborted`].
     pub fn abort(&self) {
-        self.handle.abort();
+        self.told.aborted.set(true);
+        if let Some(task) = &*self.told.task.borrow() {
+            task.wake_by_ref();
+        }
     }
 
     /// Whether the task has come to its end.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.handle.is_finished()
+        self.told.finished.get()
+    }
+
+    /// What came of the task, once it is finished.
+    pub(crate) fn into_outcome(self) -> Option<Result<T, Ended>> {
+        self.told.outcome.take()
     }
 }
 
@@ -65,20 +83,113 @@ pub enum TaskError {
 impl<T> Future for Task<T> {
     type Output = Result<T, TaskError>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match ready!(Pin::new(&mut self.handle).poll(cx)) {
-            Ok(result) => Ok(result),
-            Err(ended) => Err(match ended.try_into_panic() {
-                Ok(payload) => TaskError::Panicked(panic_message(payload.as_ref())),
-                Err(_) => TaskError::Aborted,
-            }),
-        })
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.told.outcome.take() {
+            Some(Ok(result)) => Poll::Ready(Ok(result)),
+            Some(Err(Ended::Panicked(payload))) => {
+                Poll::Ready(Err(TaskError::Panicked(panic_message(payload.as_ref()))))
+            }
+            Some(Err(Ended::Aborted)) => Poll::Ready(Err(TaskError::Aborted)),
+            None => {
+                self.told.waiting.replace(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+        }
     }
 }
 
 impl<T> fmt::Debug for Task<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Task").field("finished", &self.is_finished()).finish()
+    }
+}
+
+/// How a task ended that has no result.
+pub(crate) enum Ended {
+    Panicked(Box<dyn Any + Send>),
+    Aborted,
+}
+
+/// What a task and whoever started it tell each other.
+struct Told<T> {
+    outcome: Cell<Option<Result<T, Ended>>>,
+    finished: Cell<bool>,
+    aborted: Cell<bool>,
+    /// Wakes the task itself; known from its first turn on, before which it is among the ready ones anyway.
+    task: RefCell<Option<Waker>>,
+    /// Wakes whoever waits for the outcome.
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl<T> Default for Told<T> {
+    fn default() -> Told<T> {
+        let (task, waiting) = (RefCell::default(), RefCell::default());
+        Told {
+            outcome: Cell::new(None),
+            finished: Cell::new(false),
+            aborted: Cell::new(false),
+            task,
+            waiting,
+        }
+    }
+}
+
+/// The task's end of it. Dropped without an outcome, it tells that the task was aborted.
+struct Teller<T>(Rc<Told<T>>);
+
+impl<T> Teller<T> {
+    fn tell(&self, outcome: Result<T, Ended>) {
+        self.0.outcome.set(Some(outcome));
+        self.0.finished.set(true);
+        self.0.task.take();
+        if let Some(waiting) = self.0.waiting.take() {
+            waiting.wake();
+        }
+    }
+}
+
+impl<T> Drop for Teller<T> {
+    fn drop(&mut self) {
+        if !self.0.finished.get() {
+            self.tell(Err(Ended::Aborted));
+        }
+    }
+}
+
+pin_project! {
+    /// A task as the executor polls it. What the future holds is dropped before its outcome is told.
+    struct Running<F>
+    where
+        F: Future,
+    {
+        #[pin]
+        future: Option<F>,
+        told: Teller<F::Output>,
+    }
+}
+
+impl<F: Future> Future for Running<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Ready(()) };
+        let told = &this.told.0;
+        if told.task.borrow().is_none() {
+            told.task.replace(Some(cx.waker().clone()));
+        }
+        let outcome = if told.aborted.get() {
+            Err(Ended::Aborted)
+        } else {
+            match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(result)) => Ok(result),
+                Err(payload) => Err(Ended::Panicked(payload)),
+            }
+        };
+        this.future.set(None);
+        this.told.tell(outcome);
+        Poll::Ready(())
     }
 }
 

@@ -3,17 +3,19 @@
 use std::future::Future;
 use std::io;
 use std::panic::resume_unwind;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Instant;
 
 use crate::affinity::{self, Mask};
-use crate::backend::uring::ReceiveRing;
-use crate::backend::{Backend, Executor};
-use crate::context;
+use crate::backend::{Backend, Driver, Wait};
+use crate::context::{self, Worker};
+use crate::executor::Executor;
+use crate::task::{self, Ended};
 
-/// Descriptors that a worker itself has open: its rings, its epoll instances, and what wakes it. Beside them there is one
+/// Descriptors that a worker itself has open: its ring or its epoll instance, and what wakes it. Beside them there is one
 /// for each source, and those of the jobs that run.
-pub const DESCRIPTORS_PER_WORKER_MAX: u64 = 8;
+pub const DESCRIPTORS_PER_WORKER_MAX: u64 = 2;
 
 /// What a worker is started with.
 #[derive(Debug, Clone)]
@@ -47,8 +49,8 @@ where
     let unpinned = Mask::of_this_thread()?;
     let (started, start) = mpsc::sync_channel(1);
     let thread = thread::Builder::new().name(name).spawn(move || {
-        let executor = match affinity::pin(core).and_then(|()| Executor::new(backend)) {
-            Ok(executor) => executor,
+        let (executor, driver) = match affinity::pin(core).and_then(|()| parts(backend)) {
+            Ok(parts) => parts,
             Err(refused) => {
                 // Nobody waits for the output of a thread that did not start: unwind without a word.
                 drop(started.send(Err(refused)));
@@ -56,7 +58,7 @@ where
             }
         };
         drop(started.send(Ok(())));
-        run(&executor, backend, unpinned, main)
+        run(executor, driver, unpinned, main)
     })?;
     match start.recv() {
         Ok(Ok(())) => Ok(thread),
@@ -65,23 +67,58 @@ where
     }
 }
 
-fn run<F, Fut>(executor: &Executor, backend: Backend, blocking_on: Mask, main: F) -> Fut::Output
+/// What a worker needs of its thread and of the kernel.
+fn parts(backend: Backend) -> io::Result<(Executor, Driver)> {
+    let executor = Executor::new()?;
+    let driver = Driver::new(backend, Arc::clone(executor.doorbell()))?;
+    Ok((executor, driver))
+}
+
+fn run<F, Fut>(executor: Executor, driver: Driver, blocking_on: Mask, main: F) -> Fut::Output
 where
     F: FnOnce() -> Fut,
     Fut: Future + 'static,
 {
-    let outcome = executor.block_on(async {
-        // Left when the future of this block is done: whatever is dropped after that cannot start tasks.
-        let receive_ring = executor.receive_ring();
-        let _entered = context::enter(backend, blocking_on, receive_ring.clone());
-        if let Some(ring) = receive_ring {
-            tokio::task::spawn_local(ReceiveRing::serve(ring));
+    let entered = context::enter(executor, driver, blocking_on);
+    // A task like all others, so that what it drops is dropped where tasks can be started.
+    let main = task::spawn(main());
+    if let Some(worker) = context::worker() {
+        turn_until(&worker, || main.is_finished());
+    }
+    drop(entered);
+    match main.into_outcome() {
+        Some(Ok(result)) => result,
+        Some(Err(Ended::Panicked(payload))) => resume_unwind(payload),
+        Some(Err(Ended::Aborted)) | None => unreachable!("nobody else can end the main task"),
+    }
+}
+
+/// The event loop: polls the tasks that are ready, and asks the kernel who is next.
+fn turn_until(worker: &Worker, is_over: impl Fn() -> bool) {
+    let Worker { executor, timers, driver, counters, .. } = worker;
+    let mut awake_since = Instant::now();
+    loop {
+        executor.run_ready();
+        if is_over() {
+            return;
         }
-        // A task like all others, so that what it drops is dropped where tasks can be started.
-        tokio::task::spawn_local(main()).await
-    });
-    match outcome {
-        Ok(result) => result,
-        Err(ended) => resume_unwind(ended.into_panic()),
+        let goes_on = executor.has_ready();
+        let now = Instant::now();
+        counters.on_busy(now - awake_since);
+        let wait = match timers.next() {
+            _ if goes_on => Wait::Not,
+            Some(deadline) if deadline <= now => Wait::Not,
+            Some(deadline) => Wait::AtMost(deadline - now),
+            None => Wait::ForEver,
+        };
+        awake_since = if matches!(wait, Wait::Not) {
+            driver.turn(wait);
+            now
+        } else {
+            counters.sleeps.add(1);
+            driver.turn(wait);
+            Instant::now()
+        };
+        timers.fire(awake_since);
     }
 }

@@ -159,7 +159,7 @@ impl OpenTransfer {
     }
 
     async fn run(self: Box<Self>, connector: DataConnector, options: TransferOptions) -> Step {
-        let mut stream = match connector.connect(self.record.counters()).await {
+        let stream = match connector.connect(self.record.counters()).await {
             Ok(stream) => stream,
             Err(reply) => {
                 self.record.ends(metrics::TransferEnd::Failed);
@@ -168,7 +168,6 @@ impl OpenTransfer {
             }
         };
         self.record.connected();
-        stream.wait_by_edges();
         let options =
             TransferOptions { transfer_type: transfer_type(self.transfer.transfer_type), ..options };
         let Self { content, setup: _, transfer, record, session } = *self;

@@ -1,135 +1,114 @@
-//! Readiness by tokio's edge-triggered epoll.
+//! Readiness by edge-triggered epoll.
 //!
 //! A descriptor is registered when somebody first has to wait for it, so a data connection that is accepted, filled
 //! and closed in one go never enters the epoll set.
 
-use std::cell::{Cell, OnceCell};
-use std::future::Future;
+use std::cell::{Cell, RefCell, RefMut};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::task::{Context, Poll, ready};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use tokio::io::Interest as TokioInterest;
-use tokio::io::unix::AsyncFd;
-use tokio::task::LocalSet;
+use nix::errno::Errno;
+use nix::sys::epoll::{self, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use slab::Slab;
 
+use super::Wait;
+use super::watch::{EVENTS, Watch};
 use crate::context;
+use crate::executor::Doorbell;
 use crate::source::Interest;
 
-/// One thread's tasks over tokio's own driver.
-pub(crate) struct Executor {
-    // Declared, and so dropped, before the runtime: the tasks hold registrations with its driver.
-    tasks: LocalSet,
-    runtime: tokio::runtime::Runtime,
+/// What one turn hears of; what is left is for the next.
+const EVENTS_PER_TURN_MAX: usize = 256;
+/// While tasks are ready the kernel is asked after so many turns, for each time costs a system call.
+const TURNS_WITHOUT_LOOK_MAX: u32 = 8;
+/// What the doorbell's events are called.
+const DOORBELL: u64 = u64::MAX;
+
+/// One thread's epoll instance.
+pub(crate) struct Epoll {
+    epoll: epoll::Epoll,
+    watches: RefCell<Slab<Watch>>,
+    turns_without_look: Cell<u32>,
+    /// Registered, and so kept open.
+    _doorbell: Arc<Doorbell>,
 }
 
-impl Executor {
-    pub(super) fn new() -> io::Result<Executor> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Executor { tasks: LocalSet::new(), runtime })
+impl Epoll {
+    pub(super) fn new(doorbell: Arc<Doorbell>) -> io::Result<Epoll> {
+        let epoll = epoll::Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(doorbell.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, DOORBELL))?;
+        Ok(Epoll {
+            epoll,
+            watches: RefCell::default(),
+            turns_without_look: Cell::new(0),
+            _doorbell: doorbell,
+        })
     }
 
-    pub(super) fn block_on<F: Future>(&self, main: F) -> F::Output {
-        self.runtime.block_on(self.tasks.run_until(main))
-    }
-}
-
-/// The number of a descriptor that its [`Source`](crate::Source) keeps open for longer than the registration.
-struct Registered(RawFd);
-
-impl AsRawFd for Registered {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0
-    }
-}
-
-#[allow(unsafe_code)]
-fn register(registered: Registered) -> io::Result<AsyncFd<Registered>> {
-    let interest = TokioInterest::READABLE | TokioInterest::WRITABLE | TokioInterest::PRIORITY;
-    // SAFETY: a `Source` owns the descriptor beside this registration, never exchanges it, and drops the
-    // registration first.
-    Ok(unsafe { AsyncFd::register_with_interest(registered, interest) }?)
-}
-
-/// The readiness of one descriptor.
-pub(crate) struct Readiness {
-    registration: OnceCell<AsyncFd<Registered>>,
-    /// A fresh socket has an empty send buffer: the first write is tried, not waited for.
-    assumed_writable: Cell<bool>,
-}
-
-impl Readiness {
-    pub(crate) fn new() -> Readiness {
-        Readiness { registration: OnceCell::new(), assumed_writable: Cell::new(true) }
-    }
-
-    /// The registration, made now if there is none. Registering reports the state of the moment, so nothing that
-    /// happened before is missed.
-    fn registration(&self, fd: BorrowedFd<'_>) -> io::Result<&AsyncFd<Registered>> {
-        if let Some(registration) = self.registration.get() {
-            return Ok(registration);
+    pub(super) fn turn(&self, wait: Wait) {
+        let timeout = match wait {
+            Wait::Not if self.turns_without_look.get() < TURNS_WITHOUT_LOOK_MAX => {
+                return self.turns_without_look.set(self.turns_without_look.get() + 1);
+            }
+            Wait::Not => EpollTimeout::ZERO,
+            // Rounded up: a timer that fires too early would be waited for once more.
+            Wait::AtMost(time) => i32::try_from(time.as_millis() + 1)
+                .ok()
+                .and_then(|milliseconds| EpollTimeout::try_from(milliseconds).ok())
+                .unwrap_or(EpollTimeout::MAX),
+            Wait::ForEver => EpollTimeout::NONE,
+        };
+        self.turns_without_look.set(0);
+        let mut events = [EpollEvent::empty(); EVENTS_PER_TURN_MAX];
+        let count = match self.epoll.wait(&mut events, timeout) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(errno) => unreachable!("epoll_wait takes what it is given, and yet: {errno}"),
+        };
+        let mut watches = self.watches.borrow_mut();
+        for event in &events[..count] {
+            if let Some(watch) = usize::try_from(event.data()).ok().and_then(|key| watches.get_mut(key)) {
+                watch.happened(event.events().bits());
+            }
         }
-        if !context::count(|counters| counters.polls.add(1)) {
-            return Err(context::not_on_a_worker());
-        }
-        let registration = register(Registered(fd.as_raw_fd()))?;
-        Ok(self.registration.get_or_init(|| registration))
     }
 
-    pub(crate) fn poll_ready(
+    /// Asks the kernel in the next turn in any case.
+    pub(super) fn look(&self) {
+        self.turns_without_look.set(TURNS_WITHOUT_LOOK_MAX);
+    }
+
+    pub(super) fn watch(&self, key: usize) -> Option<RefMut<'_, Watch>> {
+        RefMut::filter_map(self.watches.borrow_mut(), |watches| watches.get_mut(key)).ok()
+    }
+
+    pub(super) fn poll_ready(
         &self,
+        place: &Cell<Option<usize>>,
         fd: BorrowedFd<'_>,
         cx: &mut Context<'_>,
         interest: Interest,
     ) -> Poll<io::Result<()>> {
-        if interest == Interest::Writable && self.assumed_writable.get() {
-            return Poll::Ready(Ok(()));
+        let mut watches = self.watches.borrow_mut();
+        if let Some(watch) = place.get().and_then(|key| watches.get_mut(key)) {
+            return watch.poll_ready(cx, interest).map(Ok);
         }
-        let registration = self.registration(fd)?;
-        let mut guard = match interest {
-            Interest::Readable => ready!(registration.poll_read_ready(cx))?,
-            Interest::Writable => ready!(registration.poll_write_ready(cx))?,
-        };
-        guard.retain_ready();
-        Poll::Ready(Ok(()))
+        // Registering reports the state of the moment as an edge, so nothing that happened before is missed.
+        let entry = watches.vacant_entry();
+        let flags = EpollFlags::from_bits_retain(EVENTS) | EpollFlags::EPOLLET;
+        self.epoll.add(fd, EpollEvent::new(flags, entry.key() as u64))?;
+        context::with(|worker| worker.counters.polls.add(1));
+        place.set(Some(entry.key()));
+        entry.insert(Watch::default()).poll_ready(cx, interest).map(Ok)
     }
 
-    /// A system call said "would block": the next edge makes the descriptor ready again.
-    pub(crate) fn clear(&self, interest: Interest) {
-        let interest = match interest {
-            Interest::Readable => TokioInterest::READABLE,
-            Interest::Writable => {
-                self.assumed_writable.set(false);
-                TokioInterest::WRITABLE
-            }
-        };
-        self.forget(interest);
-    }
-
-    /// A receive filled less than its buffer, or a send took less than it was given: on a stream that means "would
-    /// block" next, without asking. The one exception is urgent data, at which a receive stops though there is
-    /// more behind it: no edge would come for that, so the readiness is kept.
-    pub(crate) fn clear_after_partial(&self, interest: Interest) {
-        if interest == Interest::Readable && self.urgent_data_came() {
-            self.forget(TokioInterest::PRIORITY);
-            return;
-        }
-        self.clear(interest);
-    }
-
-    fn urgent_data_came(&self) -> bool {
-        let seen = |registration: &AsyncFd<Registered>| {
-            registration.try_io(TokioInterest::PRIORITY, |_| Ok(())).is_ok()
-        };
-        self.registration.get().is_some_and(seen)
-    }
-
-    /// Clears the remembered events of `interest`, which tokio offers only as the answer to "would block".
-    fn forget(&self, interest: TokioInterest) {
-        if let Some(registration) = self.registration.get() {
-            let would_block: io::Result<()> =
-                registration.try_io(interest, |_| Err(io::ErrorKind::WouldBlock.into()));
-            debug_assert!(would_block.is_err());
+    pub(super) fn close(&self, fd: OwnedFd, key: Option<usize>) {
+        if let Some(key) = key {
+            self.watches.borrow_mut().remove(key);
+            // A duplicate would keep the registration, and its events would be taken for another's. The kernel knows of it.
+            let _ = self.epoll.delete(fd);
         }
     }
 }

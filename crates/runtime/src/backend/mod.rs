@@ -3,20 +3,31 @@
 pub(crate) mod epoll;
 pub(crate) mod probe;
 pub(crate) mod uring;
+mod watch;
 
+use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::Future;
 use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use thiserror::Error;
+use tokio::sync::oneshot;
 
+use crate::executor::Doorbell;
+use crate::source::Interest;
+use epoll::Epoll;
 use probe::IoUringRefusal;
+use uring::Ring;
+use watch::Watch;
 
 /// How a worker waits for its descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
-    /// Polls in flight on a ring of the worker's own.
+    /// A ring of the worker's own, on which the kernel polls and receives.
     IoUring,
     /// Edge-triggered epoll.
     Epoll,
@@ -100,36 +111,137 @@ pub fn choose_backend(choice: BackendChoice) -> Result<(Backend, Option<IoUringR
     }
 }
 
-/// A worker's executor: one thread's tasks over one backend.
-pub(crate) enum Executor {
-    IoUring { runtime: tokio_uring::Runtime, receive_ring: Option<uring::SharedReceiveRing> },
-    Epoll(epoll::Executor),
+/// How long a turn may wait for the kernel to have something to tell.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wait {
+    /// Tasks are ready: only what the kernel has to tell by now is heard.
+    Not,
+    AtMost(Duration),
+    ForEver,
 }
 
-impl Executor {
-    /// Builds the executor on the thread that will run it: the ring accepts no other.
-    pub(crate) fn new(backend: Backend) -> io::Result<Executor> {
+/// What a worker waits with for its descriptors.
+pub(crate) enum Driver {
+    IoUring(Box<RefCell<Ring>>),
+    Epoll(Epoll),
+}
+
+/// One descriptor's places with its worker's driver, each from when it is first needed.
+#[derive(Default)]
+pub(crate) struct Places {
+    /// Where its readiness is known.
+    watch: Cell<Option<usize>>,
+    /// Where the kernel puts what it receives for it.
+    inbox: Cell<Option<usize>>,
+}
+
+impl Driver {
+    /// Made on the thread that will use it: a ring accepts no other. A turn ends early when the doorbell is rung.
+    pub(crate) fn new(backend: Backend, doorbell: Arc<Doorbell>) -> io::Result<Driver> {
         Ok(match backend {
-            Backend::IoUring => {
-                Executor::IoUring { runtime: uring::executor()?, receive_ring: uring::ReceiveRing::shared()? }
-            }
-            Backend::Epoll => Executor::Epoll(epoll::Executor::new()?),
+            Backend::IoUring => Driver::IoUring(Box::new(RefCell::new(Ring::new(doorbell)?))),
+            Backend::Epoll => Driver::Epoll(Epoll::new(doorbell)?),
         })
     }
 
-    /// Runs `main` to its end; what was spawned meanwhile is dropped with the executor.
-    pub(crate) fn block_on<F: Future>(&self, main: F) -> F::Output {
+    pub(crate) fn backend(&self) -> Backend {
         match self {
-            Executor::IoUring { runtime, .. } => runtime.block_on(main),
-            Executor::Epoll(executor) => executor.block_on(main),
+            Driver::IoUring(_) => Backend::IoUring,
+            Driver::Epoll(_) => Backend::Epoll,
         }
     }
 
-    /// The ring for receives that go on by themselves, where backend and kernel have one.
-    pub(crate) fn receive_ring(&self) -> Option<uring::SharedReceiveRing> {
+    /// Hands the kernel what was asked for, waits for what it tells, and wakes the tasks that it concerns.
+    pub(crate) fn turn(&self, wait: Wait) {
         match self {
-            Executor::IoUring { receive_ring, .. } => receive_ring.clone(),
-            Executor::Epoll(_) => None,
+            Driver::IoUring(ring) => ring.borrow_mut().turn(wait),
+            Driver::Epoll(epoll) => epoll.turn(wait),
+        }
+    }
+
+    /// Has the next turn hear what the kernel has to tell, however many tasks are ready.
+    pub(crate) fn look(&self) {
+        match self {
+            // It costs a system call only if there is something, and so is always done.
+            Driver::IoUring(_) => {}
+            Driver::Epoll(epoll) => epoll.look(),
+        }
+    }
+
+    /// Ready, or the waker of `cx` is woken when it is.
+    pub(crate) fn poll_ready(
+        &self,
+        places: &Places,
+        fd: BorrowedFd<'_>,
+        cx: &mut Context<'_>,
+        interest: Interest,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Driver::IoUring(ring) => ring.borrow_mut().poll_ready(&places.watch, fd, cx, interest),
+            Driver::Epoll(epoll) => epoll.poll_ready(&places.watch, fd, cx, interest),
+        }
+    }
+
+    /// Changes what is known of a descriptor's readiness, if anything is.
+    pub(crate) fn learn(&self, places: &Places, change: impl FnOnce(&mut Watch)) {
+        let Some(key) = places.watch.get() else { return };
+        match self {
+            Driver::IoUring(ring) => ring.borrow_mut().watch(key).map(change),
+            Driver::Epoll(epoll) => epoll.watch(key).as_deref_mut().map(change),
+        };
+    }
+
+    /// As `recv(2)`, of what the kernel received by itself; `None` where it does not do that.
+    pub(crate) fn poll_received(
+        &self,
+        places: &Places,
+        fd: BorrowedFd<'_>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Option<Poll<io::Result<usize>>> {
+        match self {
+            Driver::IoUring(ring) => Some(ring.borrow_mut().poll_received(&places.inbox, fd, cx, buffer)),
+            Driver::Epoll(_) => None,
+        }
+    }
+
+    /// The same without waiting: [`io::ErrorKind::WouldBlock`] if nothing has come.
+    pub(crate) fn received_now(
+        &self,
+        places: &Places,
+        fd: BorrowedFd<'_>,
+        buffer: &mut [u8],
+    ) -> Option<io::Result<usize>> {
+        match self {
+            Driver::IoUring(ring) => Some(ring.borrow_mut().received_now(&places.inbox, fd, buffer)),
+            Driver::Epoll(_) => None,
+        }
+    }
+
+    /// Closes a descriptor: now, or as soon as the kernel no longer works on it. Then what is given ends, and with it
+    /// whatever waits for the other end of it.
+    pub(crate) fn close(&self, fd: OwnedFd, places: &Places, told: Option<oneshot::Sender<()>>) {
+        match self {
+            Driver::IoUring(ring) => {
+                ring.borrow_mut().close(fd, [places.watch.take(), places.inbox.take()], told);
+            }
+            Driver::Epoll(epoll) => epoll.close(fd, places.watch.take()),
+        }
+    }
+
+    /// Ends when nothing is being closed any more; `None` if that is so now.
+    pub(crate) fn all_closed(&self) -> Option<oneshot::Receiver<()>> {
+        match self {
+            Driver::IoUring(ring) => ring.borrow_mut().all_closed(),
+            Driver::Epoll(_) => None,
+        }
+    }
+
+    /// The ring, where there is one.
+    pub(crate) fn ring(&self) -> Option<&RefCell<Ring>> {
+        match self {
+            Driver::IoUring(ring) => Some(ring),
+            Driver::Epoll(_) => None,
         }
     }
 }

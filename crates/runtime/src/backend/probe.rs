@@ -32,7 +32,7 @@ pub enum RefusalCause {
     Policy,
     /// The kernel is built without io_uring.
     NotInKernel,
-    /// The kernel is older than Linux 6.0, whose set-up flags the ring needs.
+    /// The kernel is older than Linux 6.1, whose set-up flags the ring needs.
     KernelTooOld,
     /// The kernel does not offer this operation.
     MissingOperation(&'static str),
@@ -70,7 +70,7 @@ impl IoUringRefusal {
             }
             RefusalCause::Policy => "look for the denial in the log of the kernel or of its security module",
             RefusalCause::NotInKernel => "use a kernel built with CONFIG_IO_URING",
-            RefusalCause::KernelTooOld | RefusalCause::MissingOperation(_) => "use Linux 6.0 or newer",
+            RefusalCause::KernelTooOld | RefusalCause::MissingOperation(_) => "use Linux 6.1 or newer",
             RefusalCause::Memory => "raise the limit on locked memory (`ulimit -l`, LimitMEMLOCK=)",
             RefusalCause::Descriptors => "raise the limit on open files (`ulimit -n`, LimitNOFILE=)",
             RefusalCause::Unknown => "the epoll runtime serves in its place",

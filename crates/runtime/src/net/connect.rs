@@ -47,7 +47,7 @@ pub async fn connect(peer: SocketAddr, options: ConnectOptions) -> io::Result<St
     };
     let source = Source::new(socket.into())?;
     if pending {
-        source.assume_nothing();
+        source.would_block(Interest::Writable);
         source.ready(Interest::Writable).await?;
         if let Some(error) = SockRef::from(&source).take_error()? {
             return Err(error);

@@ -1,15 +1,17 @@
 //! Listening sockets.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use nix::poll::PollFlags;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::stream::{self, Stream};
-use crate::source::{Interest, Source};
+use crate::source::{Interest, Source, has_events};
 
 /// How a listening socket is made.
 #[derive(Debug, Clone, Copy)]
@@ -172,10 +174,7 @@ impl Listener {
     /// `EMFILE`, `ENFILE`, `ENOBUFS` and `ENOMEM`: the connection stays in the queue, and the caller decides when to
     /// try again.
     pub async fn accept(&self) -> io::Result<(Accepted, SocketAddr)> {
-        let accepted = self.source.io(Interest::Readable, accept_now).await?;
-        // Connections mostly come one at a time: looking for a second would mostly be in vain.
-        self.source.answer_used(Interest::Readable);
-        Ok(accepted)
+        poll_fn(|cx| self.poll_accept(cx)).await
     }
 
     /// [`accept`](Listener::accept) for a caller that polls.
@@ -184,7 +183,12 @@ impl Listener {
     ///
     /// As [`accept`](Listener::accept).
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Accepted, SocketAddr)>> {
-        self.source.poll_io(cx, Interest::Readable, accept_now)
+        let accepted = ready!(self.source.poll_io(cx, Interest::Readable, accept_now))?;
+        // Connections mostly come one at a time. To ask costs less than an accept in vain, which makes a file first.
+        if !has_events(&self.source, PollFlags::POLLIN) {
+            self.source.would_block(Interest::Readable);
+        }
+        Poll::Ready(Ok(accepted))
     }
 
     /// Takes a connection that waits already.

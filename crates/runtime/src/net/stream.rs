@@ -7,21 +7,20 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollFlags;
 use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::{SockAddr, SockRef, TcpKeepalive};
 
-use crate::backend::uring::ReceiveAhead;
+use crate::backend::Backend;
 use crate::context;
-use crate::source::{Interest, Source};
+use crate::source::{Interest, Source, has_events};
 
 /// A TCP connection on this worker.
 #[derive(Debug)]
 pub struct Stream {
-    // Declared, and so dropped, before the descriptor that it refers to by number.
-    ahead: Option<ReceiveAhead>,
     source: Source,
     peer: SocketAddr,
+    receives_ahead: bool,
 }
 
 impl Stream {
@@ -35,7 +34,7 @@ impl Stream {
     }
 
     pub(super) fn over(source: Source, peer: SocketAddr) -> Stream {
-        Stream { ahead: None, source, peer }
+        Stream { source, peer, receives_ahead: false }
     }
 
     /// The other end.
@@ -64,13 +63,7 @@ impl Stream {
     ///
     /// It is the last that is received otherwise: [`source`](Stream::source) must not be used to receive any more.
     pub fn receive_ahead(&mut self) {
-        let ring = context::worker().and_then(|worker| worker.receive_ring.clone());
-        self.ahead = ring.and_then(|ring| ReceiveAhead::new(ring, self.source.as_fd()));
-    }
-
-    /// [`Source::wait_by_edges`], for a connection on which much is moved.
-    pub fn wait_by_edges(&mut self) {
-        self.source.wait_by_edges();
+        self.receives_ahead = context::current_backend() == Some(Backend::IoUring);
     }
 
     /// Receives into `buffer`: the number of bytes, 0 once the peer has ended its side (or for an empty buffer).
@@ -79,8 +72,11 @@ impl Stream {
     ///
     /// What `recv(2)` says: `ECONNRESET`, `ETIMEDOUT`, `EHOSTUNREACH`.
     pub fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        if let Some(ahead) = &self.ahead {
-            return ahead.poll_receive(cx, buffer);
+        if self.receives_ahead
+            && let Some(received) =
+                self.source.ask(|driver, places, fd| driver.poll_received(places, fd, cx, buffer))?
+        {
+            return received;
         }
         let room = buffer.len();
         let received =
@@ -108,8 +104,11 @@ impl Stream {
     ///
     /// [`io::ErrorKind::WouldBlock`] if nothing has come, else what `recv(2)` says.
     pub fn try_receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(ahead) = &self.ahead {
-            return ahead.receive_now(buffer);
+        if self.receives_ahead
+            && let Some(received) =
+                self.source.ask(|driver, places, fd| driver.received_now(places, fd, buffer))?
+        {
+            return received;
         }
         self.source.try_io(Interest::Readable, |fd| Ok(recv(fd.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?))
     }
@@ -136,11 +135,8 @@ impl Stream {
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::from_bits_retain(libc::MSG_MORE);
         let sent = self.source.try_io(Interest::Writable, |fd| Ok(send(fd.as_raw_fd(), bytes, flags)?))?;
         if sent == bytes.len() {
-            match &self.ahead {
-                Some(ahead) => ahead.end_both_sides(),
-                // A peer that has reset the connection meanwhile gets nothing either way.
-                None => drop(self.shutdown_write()),
-            }
+            // A peer that has reset the connection meanwhile gets nothing either way.
+            drop(self.shutdown_write());
         }
         Ok(sent)
     }
@@ -220,9 +216,7 @@ impl Stream {
     /// Closes the connection; when this returns, nothing in the kernel refers to its descriptor. What was sent is
     /// still delivered.
     pub async fn close(self) {
-        let Stream { ahead, source, .. } = self;
-        drop(ahead);
-        source.close().await;
+        self.source.close().await;
     }
 }
 
@@ -236,12 +230,7 @@ impl AsFd for Stream {
 /// before may still wait to be received.
 #[must_use]
 pub fn peer_closed(fd: impl AsFd) -> bool {
-    let hang_up = PollFlags::from_bits_retain(libc::POLLRDHUP);
-    let mut polled = [PollFd::new(fd.as_fd(), hang_up)];
-    match poll(&mut polled, PollTimeout::ZERO) {
-        Ok(0) | Err(_) => false,
-        Ok(_) => true,
-    }
+    has_events(fd, PollFlags::from_bits_retain(libc::POLLRDHUP))
 }
 
 /// The address that a socket is bound to.

@@ -1,57 +1,60 @@
-//! Readiness by polls in flight on the worker's ring.
+//! The worker's ring: what the kernel does for its descriptors by itself.
 //!
-//! A [`Readiness`] keeps at most one `IORING_OP_POLL_ADD` per interest in flight, and it, not the future that
-//! waits, owns the operation. So a wait may be dropped and taken up again: the next one finds the same poll. A poll
-//! in flight holds a reference to the open file, which keeps a listening port bound even after the descriptor is
-//! closed; that is why [`Readiness::settle`] cancels *and awaits* before the descriptor goes.
+//! Whatever is asked for goes on by itself (*multishot*): a poll tells of every edge, and what a connection is sent is
+//! received into buffers that all connections share. A worker so hands the kernel an operation once for each descriptor, and then only waits; one system call does both, and lets the
+//! kernel do its part at that moment and not in between (`IORING_SETUP_DEFER_TASKRUN`).
 //!
-//! Besides polls and cancels the ring runs splices between files and pipes ([`oneshot`](crate::oneshot)), which the
-//! kernel hands to worker threads of its own. Their number is bounded by the permits of the worker's blocking jobs, which
-//! each such operation holds until it completes: tokio-uring keeps the ring to itself, so that
-//! `IORING_REGISTER_IOWQ_MAX_WORKERS` is out of reach.
+//! # Ending
+//!
+//! An operation belongs to its descriptor, not to the future that waits. The kernel keeps the open file as long as an operation works
+//! on it, which would keep a port bound and a connection open. So a descriptor that goes while operations are in flight stays open
+//! here, they are cancelled, and it is closed with the last completion: its number cannot be another's before.
 
 mod provided_buffers;
-mod receive_ring;
+mod receiving;
+mod splicing;
 
-pub(crate) use receive_ring::{ReceiveAhead, ReceiveRing, SharedReceiveRing};
+pub(crate) use splicing::Splicing;
 
-use std::cell::RefCell;
-use std::future::Future;
+use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::pin::Pin;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
+use slab::Slab;
+use tokio::sync::oneshot;
 
+use self::provided_buffers::ProvidedBuffers;
+use self::receiving::Receiving;
+use super::Wait;
+use super::watch::{EVENTS, Watch};
 use crate::context;
-use crate::oneshot::{SharedDescriptor, SpliceEnd};
+use crate::executor::Doorbell;
 use crate::source::Interest;
 
-/// Entries of the submission queue: what is handed to the kernel at one go. A full queue is flushed, never an error.
+/// Entries of the submission queue: what is handed to the kernel at one go. A full queue is handed over early.
 const SUBMISSION_ENTRIES: u32 = 512;
 /// Entries of the completion queue. A burst beyond it waits in the kernel and costs a system call more.
 const COMPLETION_ENTRIES: u32 = 8192;
-/// How often in a row one poll's answer is given again before the kernel is asked anew. Asking anew ends the task's
-/// turn, so that a connection whose peer never pauses leaves room to the others of its core.
-const ANSWERS_PER_POLL_MAX: u8 = 32;
+/// What the completions are called that nobody waits for: those of cancels.
+const NOBODY: u64 = u64::MAX;
+/// `io_uring_enter(2)` is to do what the kernel put off.
+const GET_EVENTS: u32 = 1;
 
-/// How every ring is set up: completions run when the thread enters the kernel anyway, without an interrupt, and
-/// only the worker's own thread submits. (`DEFER_TASKRUN` would go further, but the ring's descriptor then never
-/// turns readable in tokio's epoll.)
+/// How every ring is set up: the kernel does its part when the worker asks for completions, without interrupting it, and only the
+/// worker's own thread submits.
 pub(super) fn ring_options() -> io_uring::Builder {
     let mut options = IoUring::builder();
-    options.setup_cqsize(COMPLETION_ENTRIES).setup_coop_taskrun().setup_taskrun_flag().setup_single_issuer();
     options
-}
-
-/// The runtime of one worker, built on its own thread.
-pub(super) fn executor() -> io::Result<tokio_uring::Runtime> {
-    tokio_uring::Runtime::new(
-        tokio_uring::builder().entries(SUBMISSION_ENTRIES).uring_builder(&ring_options()),
-    )
+        .setup_cqsize(COMPLETION_ENTRIES)
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_taskrun_flag()
+        .setup_submit_all();
+    options
 }
 
 /// Queues an operation that does nothing but complete.
@@ -63,171 +66,280 @@ pub(super) fn push_nop(ring: &mut IoUring) {
     debug_assert!(pushed.is_ok(), "a fresh ring has room");
 }
 
-/// Takes the result out of a completion: what poll(2) would have said, or a negated errno.
-struct ResultOnly;
+/// A worker's ring, and what it is asked to do.
+pub(crate) struct Ring {
+    ring: IoUring,
+    /// `None` once the ring ends.
+    buffers: Option<ProvidedBuffers>,
+    operations: Slab<Operation>,
+    in_flight: usize,
+    /// Operations that are to end before their descriptor is closed.
+    closing: usize,
+    /// Who waits until that number is zero.
+    awaiting_closed: Vec<oneshot::Sender<()>>,
+    /// Watched, and so kept open.
+    doorbell: Arc<Doorbell>,
+}
 
-impl OneshotOutputTransform for ResultOnly {
-    type Output = i32;
-    type StoredData = ();
+/// Something that the kernel does, or did and may be asked to do again.
+struct Operation {
+    what: What,
+    is_in_flight: bool,
+    /// Nobody is interested any more; the descriptor is closed when the last of its operations has ended.
+    closes: Option<Rc<Closing>>,
+}
 
-    fn transform_oneshot_output(self, (): (), completed: cqueue::Entry) -> i32 {
-        completed.result()
+enum What {
+    Watching(Watch),
+    Receiving(Receiving),
+    Splicing(Splicing),
+    /// Being told that another thread has woken a task, which is all that this is for.
+    Listening,
+}
+
+/// A descriptor that is closed when this is dropped, whereupon whoever waits for it is told.
+struct Closing {
+    _fd: OwnedFd,
+    _told: Option<oneshot::Sender<()>>,
+}
+
+impl Ring {
+    pub(super) fn new(doorbell: Arc<Doorbell>) -> io::Result<Ring> {
+        let ring = ring_options().build(SUBMISSION_ENTRIES)?;
+        let buffers = Some(ProvidedBuffers::register(&ring.submitter())?);
+        let mut ring = Ring {
+            ring,
+            buffers,
+            operations: Slab::new(),
+            in_flight: 0,
+            closing: 0,
+            awaiting_closed: Vec::new(),
+            doorbell,
+        };
+        let listening = ring.insert(What::Listening);
+        ring.listen(listening);
+        Ok(ring)
     }
-}
 
-type InFlight = InFlightOneshot<(), ResultOnly>;
-
-fn submit(entry: squeue::Entry) -> InFlight {
-    UnsubmittedOneshot::new((), ResultOnly, entry).submit()
-}
-
-/// What a splice needs until it completes: the driver keeps it when the future is dropped.
-pub(crate) struct Held {
-    _descriptors: [SharedDescriptor; 2],
-    _permit: OwnedSemaphorePermit,
-}
-
-/// The result of a splice: bytes, or a negated errno.
-pub(crate) struct SpliceResult;
-
-impl OneshotOutputTransform for SpliceResult {
-    type Output = i32;
-    type StoredData = Held;
-
-    fn transform_oneshot_output(self, _: Held, completed: cqueue::Entry) -> i32 {
-        completed.result()
+    fn listen(&mut self, key: usize) {
+        let event = types::Fd(self.doorbell.as_fd().as_raw_fd());
+        self.start(key, opcode::PollAdd::new(event, poll_events(libc::EPOLLIN)).multi(true).build());
     }
-}
 
-/// Hands a splice to the ring.
-pub(crate) fn submit_splice(
-    from: SpliceEnd,
-    to: SpliceEnd,
-    bytes: u32,
-    permit: OwnedSemaphorePermit,
-) -> io::Result<InFlightOneshot<Held, SpliceResult>> {
-    let (from_offset, to_offset) = (from.kernel_offset()?, to.kernel_offset()?);
-    let fd = |end: &SpliceEnd| types::Fd(end.descriptor.as_fd().as_raw_fd());
-    let entry = opcode::Splice::new(fd(&from), from_offset, fd(&to), to_offset, bytes)
-        .flags(libc::SPLICE_F_MOVE)
-        .build();
-    context::count(|counters| counters.splices.add(1));
-    let held = Held { _descriptors: [from.descriptor, to.descriptor], _permit: permit };
-    Ok(UnsubmittedOneshot::new(held, SpliceResult, entry).submit())
-}
+    fn insert(&mut self, what: What) -> usize {
+        self.operations.insert(Operation { what, is_in_flight: false, closes: None })
+    }
 
-/// What is known of one interest.
-enum State {
-    /// Nothing: the next wait asks the kernel.
-    Unknown,
-    /// A poll is with the kernel.
-    Polling(InFlight),
-    /// Ready until somebody learns otherwise, or until the answer was given so many times more.
-    Ready { answers_left: u8 },
-}
+    /// Hands an operation to the kernel at the end of this turn. What it names stays as it is until it has ended: descriptors by
+    /// [`close`](Ring::close), or because they are the ring's own or held by the operation; buffers as long as the ring.
+    fn start(&mut self, key: usize, entry: squeue::Entry) {
+        self.push(&entry.user_data(key as u64));
+        self.operations[key].is_in_flight = true;
+        self.in_flight += 1;
+    }
 
-/// The readiness of one descriptor.
-pub(crate) struct Readiness {
-    readable: RefCell<State>,
-    writable: RefCell<State>,
-}
+    fn cancel(&mut self, key: usize) {
+        context::with(|worker| worker.counters.cancels.add(1));
+        self.push(&opcode::AsyncCancel::new(key as u64).build().user_data(NOBODY));
+    }
 
-impl Readiness {
-    pub(crate) fn new() -> Readiness {
-        Readiness {
-            readable: RefCell::new(State::Unknown),
-            // A fresh socket has an empty send buffer: the first write is tried, not waited for.
-            writable: RefCell::new(State::Ready { answers_left: ANSWERS_PER_POLL_MAX }),
+    #[allow(unsafe_code)]
+    fn push(&mut self, entry: &squeue::Entry) {
+        loop {
+            // SAFETY: what entries name outlives them, as `start` says; a cancel names nothing.
+            if unsafe { self.ring.submission().push(entry) }.is_ok() {
+                return;
+            }
+            self.enter(Wait::Not);
         }
     }
 
-    fn state(&self, interest: Interest) -> &RefCell<State> {
-        match interest {
-            Interest::Readable => &self.readable,
-            Interest::Writable => &self.writable,
+    /// Hands over what is queued, waits, and passes on what has completed.
+    pub(super) fn turn(&mut self, wait: Wait) {
+        let has_completed = !self.ring.completion().is_empty();
+        let wait = if has_completed { Wait::Not } else { wait };
+        if !matches!(wait, Wait::Not) || self.kernel_has_work() {
+            self.enter(wait);
+        }
+        self.collect();
+    }
+
+    /// Something is queued for the kernel, or it has put something off.
+    fn kernel_has_work(&mut self) -> bool {
+        let submission = self.ring.submission();
+        !submission.is_empty() || submission.taskrun() || submission.cq_overflow()
+    }
+
+    #[allow(unsafe_code)]
+    fn enter(&mut self, wait: Wait) {
+        let queued = u32::try_from(self.ring.submission().len()).unwrap_or(u32::MAX);
+        let submitter = self.ring.submitter();
+        let entered = match wait {
+            // SAFETY: nothing is passed but numbers.
+            Wait::Not => unsafe { submitter.enter::<()>(queued, 0, GET_EVENTS, None) },
+            Wait::AtMost(time) => {
+                submitter.submit_with_args(1, &types::SubmitArgs::new().timespec(&time.into()))
+            }
+            Wait::ForEver => submitter.submit_and_wait(1),
+        };
+        match entered.map_err(|error| error.raw_os_error()) {
+            // Waited for long enough, or a signal came.
+            Ok(_) | Err(Some(libc::ETIME | libc::EINTR)) => {}
+            // Completions have to be taken before any more can be.
+            Err(Some(libc::EBUSY)) => drop(self.collect()),
+            // The kernel has no memory for more. What was queued stays so.
+            Err(Some(libc::EAGAIN | libc::ENOMEM)) => std::thread::sleep(REST_WITHOUT_MEMORY),
+            Err(errno) => unreachable!("io_uring_enter takes what it is given, and yet: {errno:?}"),
         }
     }
 
-    pub(crate) fn poll_ready(
-        &self,
+    /// Passes on what has completed; whether that was anything.
+    fn collect(&mut self) -> bool {
+        let mut any = false;
+        // One after the other: what is passed on may queue a new operation.
+        while let Some(completion) = self.next_completion() {
+            any = true;
+            self.complete(&completion);
+        }
+        if let Some(buffers) = self.buffers.as_ref().filter(|_| any) {
+            buffers.publish();
+        }
+        any
+    }
+
+    fn next_completion(&mut self) -> Option<cqueue::Entry> {
+        self.ring.completion().next()
+    }
+
+    fn complete(&mut self, completion: &cqueue::Entry) {
+        let (result, flags) = (completion.result(), completion.flags());
+        let goes_on = cqueue::more(flags);
+        let buffer = cqueue::buffer_select(flags);
+        let key = usize::try_from(completion.user_data()).unwrap_or(usize::MAX);
+        // Cancels have none: what they end tells of it by itself.
+        let Some(operation) = self.operations.get_mut(key) else { return };
+        operation.is_in_flight = goes_on;
+        self.in_flight -= usize::from(!goes_on);
+        let is_wanted = operation.closes.is_none();
+        let mut sent_too_much = false;
+        match &mut operation.what {
+            What::Watching(watch) => watch.happened(result.max(0)),
+            What::Receiving(receiving) => {
+                let bytes = match (&self.buffers, buffer) {
+                    (Some(buffers), Some(id)) if is_wanted => buffers.received(id, result),
+                    _ => &[],
+                };
+                sent_too_much = receiving.completed(bytes, result, goes_on);
+            }
+            What::Splicing(splicing) => splicing.completed(result),
+            What::Listening => {}
+        }
+        let is_splice = matches!(operation.what, What::Splicing(_));
+        let listens_no_more = matches!(operation.what, What::Listening) && !goes_on;
+        if let (Some(buffers), Some(id)) = (&mut self.buffers, buffer) {
+            buffers.push(id);
+        }
+        if sent_too_much {
+            self.cancel(key);
+        }
+        if listens_no_more && self.buffers.is_some() {
+            self.listen(key);
+        }
+        if !goes_on && !is_wanted {
+            self.operations.remove(key);
+            self.closed_one();
+        } else if is_splice {
+            self.forget_splice(key);
+        }
+    }
+
+    fn closed_one(&mut self) {
+        self.closing -= 1;
+        if self.closing == 0 {
+            // To drop a sender tells.
+            self.awaiting_closed.clear();
+        }
+    }
+
+    pub(super) fn all_closed(&mut self) -> Option<oneshot::Receiver<()>> {
+        (self.closing > 0).then(|| {
+            let (sender, receiver) = oneshot::channel();
+            self.awaiting_closed.push(sender);
+            receiver
+        })
+    }
+
+    pub(super) fn close(&mut self, fd: OwnedFd, keys: [Option<usize>; 2], told: Option<oneshot::Sender<()>>) {
+        let mut closing = Some((fd, told));
+        let mut shared: Option<Rc<Closing>> = None;
+        for key in keys.into_iter().flatten() {
+            if !self.operations[key].is_in_flight {
+                self.operations.remove(key);
+                continue;
+            }
+            let closes = match (&shared, closing.take()) {
+                (Some(shared), _) => Rc::clone(shared),
+                (None, Some((fd, told))) => Rc::new(Closing { _fd: fd, _told: told }),
+                (None, None) => unreachable!("it is taken once and then shared"),
+            };
+            self.operations[key].closes = Some(Rc::clone(&closes));
+            shared = Some(closes);
+            self.closing += 1;
+            self.cancel(key);
+        }
+    }
+
+    pub(super) fn watch(&mut self, key: usize) -> Option<&mut Watch> {
+        match &mut self.operations[key].what {
+            What::Watching(watch) => Some(watch),
+            _ => None,
+        }
+    }
+
+    pub(super) fn poll_ready(
+        &mut self,
+        place: &Cell<Option<usize>>,
         fd: BorrowedFd<'_>,
         cx: &mut Context<'_>,
         interest: Interest,
     ) -> Poll<io::Result<()>> {
-        let mut state = self.state(interest).borrow_mut();
-        loop {
-            match &mut *state {
-                State::Ready { answers_left: 0 } => *state = State::Unknown,
-                State::Ready { answers_left } => {
-                    *answers_left -= 1;
-                    return Poll::Ready(Ok(()));
-                }
-                State::Unknown => *state = State::Polling(submit_poll(fd, interest)?),
-                State::Polling(operation) => {
-                    let Poll::Ready(result) = Pin::new(operation).poll(cx) else { return Poll::Pending };
-                    *state = State::Unknown;
-                    match result {
-                        // Cancelled, but not by this source: a cancel by descriptor takes every poll of the open
-                        // file, and a duplicate of this descriptor was closed. Ask again.
-                        _ if result == -libc::ECANCELED || result == -libc::EINTR => {}
-                        _ if result < 0 => return Poll::Ready(Err(io::Error::from_raw_os_error(-result))),
-                        _ => *state = State::Ready { answers_left: ANSWERS_PER_POLL_MAX },
-                    }
-                }
-            }
+        let key = place.get().unwrap_or_else(|| self.insert(What::Watching(Watch::default())));
+        place.set(Some(key));
+        let Operation { what: What::Watching(watch), is_in_flight, .. } = &mut self.operations[key] else {
+            unreachable!("a place for readiness holds a watch")
+        };
+        if watch.poll_ready(cx, interest).is_ready() {
+            return Poll::Ready(Ok(()));
         }
-    }
-
-    /// A system call said "would block", or moved less than it might have: the kernel is asked before the next one.
-    /// Polls are checked when they are submitted, so what came meanwhile is not missed.
-    pub(crate) fn clear(&self, interest: Interest) {
-        let mut state = self.state(interest).borrow_mut();
-        if matches!(*state, State::Ready { .. }) {
-            *state = State::Unknown;
+        if !*is_in_flight {
+            // The kernel looks when it takes the poll, so nothing that happened before is missed.
+            context::with(|worker| worker.counters.polls.add(1));
+            let poll = opcode::PollAdd::new(types::Fd(fd.as_raw_fd()), poll_events(EVENTS)).multi(true);
+            self.start(key, poll.build());
         }
-    }
-
-    /// Whether the kernel still holds a poll of this descriptor.
-    pub(crate) fn in_flight(&self) -> bool {
-        [&self.readable, &self.writable].iter().any(|state| matches!(*state.borrow(), State::Polling(_)))
-    }
-
-    /// Cancels what is in flight and waits until the kernel has let go of it. The caller keeps `fd` open until then:
-    /// its number cannot be given to another file while the cancel that names it is on its way.
-    ///
-    /// The kernel looks through all polls of the ring for those of a descriptor, which is why a source without
-    /// polls in flight is never brought here.
-    pub(crate) async fn settle(self, fd: BorrowedFd<'_>) {
-        if !self.in_flight() {
-            return;
-        }
-        context::count(|counters| counters.cancels.add(1));
-        let all_of_fd = types::CancelBuilder::fd(types::Fd(fd.as_raw_fd())).all();
-        // Zero or more were found: either way the polls' own completions tell when they are over.
-        submit(opcode::AsyncCancel2::new(all_of_fd).build()).await;
-        for state in [self.readable, self.writable] {
-            if let State::Polling(operation) = state.into_inner() {
-                operation.await;
-            }
-        }
+        Poll::Pending
     }
 }
 
-/// Waits for an operation that does nothing: once round the queue, by way of the kernel.
-pub(crate) async fn nothing() {
-    submit(opcode::Nop::new().build()).await;
+/// How long a worker rests when the kernel has no memory for what it is asked.
+const REST_WITHOUT_MEMORY: std::time::Duration = std::time::Duration::from_millis(1);
+
+/// The ring's form of a mask of events.
+fn poll_events(events: i32) -> u32 {
+    events.cast_unsigned()
 }
 
-/// Hands a poll to the ring.
-fn submit_poll(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<InFlight> {
-    if !context::count(|counters| counters.polls.add(1)) {
-        return Err(context::not_on_a_worker());
+impl Drop for Ring {
+    /// Ends all that is in flight and waits for it, so that no port stays bound and no buffer is written to.
+    fn drop(&mut self) {
+        if let Some(buffers) = self.buffers.take() {
+            self.push(
+                &opcode::AsyncCancel2::new(types::CancelBuilder::any().all()).build().user_data(NOBODY),
+            );
+            while self.in_flight > 0 {
+                self.turn(Wait::ForEver);
+            }
+            buffers.unregister(&self.ring.submitter());
+        }
     }
-    // Hang-up and error are reported without being asked for.
-    let events = match interest {
-        Interest::Readable => libc::POLLIN | libc::POLLRDHUP,
-        Interest::Writable => libc::POLLOUT,
-    };
-    let events = u32::from(events.cast_unsigned());
-    Ok(submit(opcode::PollAdd::new(types::Fd(fd.as_raw_fd()), events).build()))
 }

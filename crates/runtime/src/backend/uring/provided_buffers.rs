@@ -49,7 +49,7 @@ impl ProvidedBuffers {
         };
         let address = buffers.entries.as_ptr() as u64;
         // SAFETY: the entries live until `unregister`, or for ever where that fails.
-        unsafe { submitter.register_buf_ring(address, BUFFERS, GROUP) }?;
+        unsafe { submitter.register_buf_ring_with_flags(address, BUFFERS, GROUP, 0) }?;
         for id in 0..BUFFERS {
             buffers.push(id);
         }
