@@ -79,8 +79,11 @@ const MAGICS: [(u32, FileSystemKind); 13] = [
 /// A write of at most [`TURN_BYTES_MAX`](crate::TURN_BYTES_MAX) bytes into the page cache takes well under a
 /// millisecond. One that takes longer was throttled by the kernel, because the disk is behind, or waited for it.
 const QUICK: Duration = Duration::from_millis(2);
-/// Writes that have to be quick again, in a row, before they come back to the core's thread.
-const TRUST_REGAINED_AFTER: u32 = 16;
+/// For so many times as long as a slow write took the next ones are made on another thread. If that write was made on the core's
+/// own, then the core waits for disks for less than half a percent of its time.
+const ELSEWHERE_FOR_TIMES: u32 = 256;
+/// And for so long at most.
+const ELSEWHERE_MAX: Duration = Duration::from_secs(60);
 /// File systems that a worker remembers.
 const REMEMBERED_MAX: usize = 64;
 
@@ -89,9 +92,9 @@ const REMEMBERED_MAX: usize = 64;
 pub(crate) struct FileSystem {
     kind: FileSystemKind,
     allocates_late: bool,
-    /// Quick writes still wanted from another thread. All uploads of the worker share it: the kernel holds back whoever
-    /// writes to a disk that is behind, each for up to a fifth of a second, and one such wait of the core is enough.
-    elsewhere_left: Cell<u32>,
+    /// Until then writes are made on another thread. All uploads of the worker share it: the kernel holds back whoever writes to a
+    /// disk that is behind, and one such wait of the core is enough.
+    elsewhere_until: Cell<Option<Instant>>,
 }
 
 thread_local! {
@@ -104,7 +107,7 @@ impl FileSystem {
     }
 
     fn of_type(kind: FileSystemKind, allocates_late: bool) -> Rc<FileSystem> {
-        Rc::new(FileSystem { kind, allocates_late, elsewhere_left: Cell::new(0) })
+        Rc::new(FileSystem { kind, allocates_late, elsewhere_until: Cell::new(None) })
     }
 
     /// The file system that a file is on; one on a disk if it cannot be found out.
@@ -153,18 +156,17 @@ impl FileSystem {
         self.kind.always_waits()
     }
 
-    /// Whether the next write belongs on another thread.
-    pub(crate) fn writes_elsewhere(&self) -> bool {
-        self.kind.always_waits() || self.elsewhere_left.get() > 0
+    /// Whether a write that begins now belongs on another thread.
+    pub(crate) fn writes_elsewhere(&self, now: Instant) -> bool {
+        self.kind.always_waits() || self.elsewhere_until.get().is_some_and(|until| now < until)
     }
 
     /// A write has taken this long.
-    pub(crate) fn wrote(&self, took: Duration) {
-        self.elsewhere_left.set(if took > QUICK {
-            TRUST_REGAINED_AFTER
-        } else {
-            self.elsewhere_left.get().saturating_sub(1)
-        });
+    pub(crate) fn wrote(&self, began: Instant, took: Duration) {
+        if took > QUICK {
+            let until = began + took + (took * ELSEWHERE_FOR_TIMES).min(ELSEWHERE_MAX);
+            self.elsewhere_until.set(self.elsewhere_until.get().max(Some(until)));
+        }
     }
 
     /// Writes by `write`: here while that is quick, and on another thread while it is not.
@@ -178,11 +180,12 @@ impl FileSystem {
         let timed = move |file: &File| {
             let began = Instant::now();
             let outcome = write(file);
-            (outcome, began.elapsed())
+            (outcome, began, began.elapsed())
         };
-        let elsewhere = self.writes_elsewhere();
-        let (outcome, took) = if elsewhere { file.elsewhere(timed).await? } else { timed(file.file()) };
-        self.wrote(took);
+        let elsewhere = self.writes_elsewhere(Instant::now());
+        let (outcome, began, took) =
+            if elsewhere { file.elsewhere(timed).await? } else { timed(file.file()) };
+        self.wrote(began, took);
         Ok((outcome, elsewhere))
     }
 }
@@ -197,27 +200,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_slow_write_moves_the_next_ones_away() {
-        let disk = FileSystem::new(FileSystemKind::Disk);
-        assert!(!disk.writes_elsewhere());
-        disk.wrote(QUICK);
-        assert!(!disk.writes_elsewhere());
-        disk.wrote(QUICK * 2);
-        for _ in 0..TRUST_REGAINED_AFTER {
-            assert!(disk.writes_elsewhere());
-            disk.wrote(Duration::ZERO);
-        }
-        assert!(!disk.writes_elsewhere());
+    fn a_slow_write_moves_the_next_ones_away_for_a_multiple_of_its_time() {
+        let (disk, now) = (FileSystem::new(FileSystemKind::Disk), Instant::now());
+        assert!(!disk.writes_elsewhere(now));
+        disk.wrote(now, QUICK);
+        assert!(!disk.writes_elsewhere(now));
+        let slow = QUICK * 2;
+        disk.wrote(now, slow);
+        disk.wrote(now + slow, Duration::ZERO);
+        let until = now + slow + slow * ELSEWHERE_FOR_TIMES;
+        assert!(disk.writes_elsewhere(until - QUICK) && !disk.writes_elsewhere(until));
+        disk.wrote(until, ELSEWHERE_MAX);
+        disk.wrote(until, slow);
+        let until = until + 2 * ELSEWHERE_MAX;
+        assert!(disk.writes_elsewhere(until - QUICK) && !disk.writes_elsewhere(until));
     }
 
     #[test]
     fn who_always_waits_never_writes_here() {
+        let now = Instant::now();
         for kind in [FileSystemKind::UserSpace, FileSystemKind::Network] {
             let system = FileSystem::new(kind);
-            for _ in 0..2 * TRUST_REGAINED_AFTER {
-                assert!(system.writes_elsewhere());
-                system.wrote(Duration::ZERO);
-            }
+            assert!(system.writes_elsewhere(now) && system.writes_elsewhere(now + 2 * ELSEWHERE_MAX));
         }
     }
 
