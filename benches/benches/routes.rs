@@ -102,7 +102,7 @@ fn connected() -> (TcpStream, TcpStream) {
 fn stream_of(socket: TcpStream) -> Stream {
     socket.set_nonblocking(true).expect("an option");
     let address = socket.peer_addr().expect("an address");
-    let mut stream = Stream::new(socket.into(), address).expect("a stream");
+    let stream = Stream::new(socket.into(), address).expect("a stream");
     // As the server has it.
     stream
 }
