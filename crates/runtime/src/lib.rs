@@ -25,6 +25,7 @@
 //! | have the kernel's own threads move bytes from or to a file | [`oneshot`] |
 //! | give something to another core | [`handover`] |
 //! | tell all cores what holds from now on | [`latest`] |
+//! | have room for thousands of descriptors | [`reserve_descriptors`] |
 //! | stop | [`shutdown`], [`drained`] |
 //! | watch a worker, count on it | [`WorkerObserver`], [`Counter`] |
 
@@ -34,6 +35,7 @@ pub mod blocking;
 mod context;
 pub mod counter;
 pub mod deadline;
+mod descriptor_table;
 mod executor;
 pub mod fair;
 pub mod figures;
@@ -55,6 +57,7 @@ pub use blocking::{BlockingError, blocking};
 pub use context::{current_backend, drained};
 pub use counter::Counter;
 pub use deadline::{Elapsed, IdleTimer, Sleep, Timeout, sleep_until, timeout_at};
+pub use descriptor_table::reserve_descriptors;
 pub use fair::FairPool;
 pub use figures::{WorkerFigures, WorkerObserver};
 pub use handover::{HandoverError, Receiver, Sender, mailbox};

@@ -227,3 +227,16 @@ fn a_ready_future_beats_a_deadline_in_the_past() {
         assert!(timeout_at(Instant::now(), pending::<()>()).await.is_err());
     });
 }
+
+#[test]
+fn room_for_descriptors_is_made_at_once() {
+    let table_size = || {
+        let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
+        let line = status.lines().find_map(|line| line.strip_prefix("FDSize:")).expect("a size");
+        line.trim().parse::<u32>().expect("a number")
+    };
+    assert!(table_size() < 1000);
+    runtime::reserve_descriptors(1000).expect("every process may open so many");
+    assert!(table_size() >= 1000);
+    runtime::reserve_descriptors(u32::MAX).expect_err("no process may open so many");
+}

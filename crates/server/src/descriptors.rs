@@ -5,6 +5,10 @@ use std::io;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+/// What is reserved of the kernel's table of descriptors at the most: half a mebibyte. Where the limit is higher and more are open,
+/// the table grows as it always does.
+const RESERVED_MAX: u64 = 1 << 16;
+
 /// Raises the soft limit to the hard one, and returns the limit that holds.
 pub(crate) fn raise_limit() -> io::Result<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
@@ -12,6 +16,14 @@ pub(crate) fn raise_limit() -> io::Result<u64> {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     }
     Ok(soft.max(hard))
+}
+
+/// Has room made for the descriptors that the sessions will be, so that no newcomer waits for it.
+pub(crate) fn reserve(limit: u64) {
+    let wanted = u32::try_from(limit.min(RESERVED_MAX)).unwrap_or(u32::MAX);
+    if let Err(error) = runtime::reserve_descriptors(wanted) {
+        tracing::warn!(wanted, %error, "no room was made for descriptors: sessions may have to wait when there are many");
+    }
 }
 
 /// How many descriptors this process has open.

@@ -46,6 +46,7 @@ pub(crate) fn serve(sources: Sources, config: &Config, log_level: LogLevelSetter
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen for signals")?;
     let manager = Arc::new(ServiceManager::from_environment());
     let descriptors_max = descriptors::raise_limit().context("cannot raise the limit of file descriptors")?;
+    descriptors::reserve(descriptors_max);
     let backend = choose_backend(config.runtime)?;
     let cores = cores(config.workers)?;
     let sockets = Sockets::bind(config, cores.len())?;
