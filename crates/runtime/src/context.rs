@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::affinity::Mask;
-use crate::backend::{Backend, Driver};
+use crate::backend::{Backend, Driver, Wait};
 use crate::blocking::Pool;
 use crate::executor::Executor;
 use crate::figures::Counters;
@@ -64,6 +64,8 @@ impl Drop for Entered {
         // Taken out first: what the worker owns is dropped when the cell is no longer borrowed.
         let worker = WORKER.with(|current| current.borrow_mut().take());
         if let Some(worker) = worker {
+            // What is queued names descriptors by their numbers, which are about to be others'.
+            worker.driver.turn(Wait::Not);
             worker.executor.clear();
         }
     }

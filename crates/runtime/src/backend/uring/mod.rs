@@ -22,6 +22,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::thread;
+use std::time::Duration;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use slab::Slab;
@@ -41,6 +43,8 @@ const SUBMISSION_ENTRIES: u32 = 512;
 const COMPLETION_ENTRIES: u32 = 8192;
 /// What the completions are called that nobody waits for: those of cancels.
 const NOBODY: u64 = u64::MAX;
+/// How long a worker rests when the kernel has no memory for what it is asked.
+const REST_WITHOUT_MEMORY: Duration = Duration::from_millis(1);
 /// `io_uring_enter(2)` is to do what the kernel put off.
 const GET_EVENTS: u32 = 1;
 
@@ -186,15 +190,15 @@ impl Ring {
             // Waited for long enough, or a signal came.
             Ok(_) | Err(Some(libc::ETIME | libc::EINTR)) => {}
             // Completions have to be taken before any more can be.
-            Err(Some(libc::EBUSY)) => drop(self.collect()),
+            Err(Some(libc::EBUSY)) => self.collect(),
             // The kernel has no memory for more. What was queued stays so.
-            Err(Some(libc::EAGAIN | libc::ENOMEM)) => std::thread::sleep(REST_WITHOUT_MEMORY),
+            Err(Some(libc::EAGAIN | libc::ENOMEM)) => thread::sleep(REST_WITHOUT_MEMORY),
             Err(errno) => unreachable!("io_uring_enter takes what it is given, and yet: {errno:?}"),
         }
     }
 
-    /// Passes on what has completed; whether that was anything.
-    fn collect(&mut self) -> bool {
+    /// Passes on what has completed.
+    fn collect(&mut self) {
         let mut any = false;
         // One after the other: what is passed on may queue a new operation.
         while let Some(completion) = self.next_completion() {
@@ -204,7 +208,6 @@ impl Ring {
         if let Some(buffers) = self.buffers.as_ref().filter(|_| any) {
             buffers.publish();
         }
-        any
     }
 
     fn next_completion(&mut self) -> Option<cqueue::Entry> {
@@ -223,7 +226,9 @@ impl Ring {
         let is_wanted = operation.closes.is_none();
         let mut sent_too_much = false;
         match &mut operation.what {
-            What::Watching(watch) => watch.happened(result.max(0)),
+            What::Watching(watch) if goes_on => watch.happened(result),
+            // The next call finds out, and the wait after it asks the kernel anew.
+            What::Watching(watch) => watch.happened(libc::EPOLLIN | libc::EPOLLOUT),
             What::Receiving(receiving) => {
                 let bytes = match (&self.buffers, buffer) {
                     (Some(buffers), Some(id)) if is_wanted => buffers.received(id, result),
@@ -320,9 +325,6 @@ impl Ring {
         Poll::Pending
     }
 }
-
-/// How long a worker rests when the kernel has no memory for what it is asked.
-const REST_WITHOUT_MEMORY: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// The ring's form of a mask of events.
 fn poll_events(events: i32) -> u32 {
