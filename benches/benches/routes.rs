@@ -102,9 +102,7 @@ fn connected() -> (TcpStream, TcpStream) {
 fn stream_of(socket: TcpStream) -> Stream {
     socket.set_nonblocking(true).expect("an option");
     let address = socket.peer_addr().expect("an address");
-    let stream = Stream::new(socket.into(), address).expect("a stream");
-    // As the server has it.
-    stream
+    Stream::new(socket.into(), address).expect("a stream")
 }
 
 /// Receives until the end, looking at nothing.

@@ -9,7 +9,7 @@
 use std::hash::{BuildHasher, Hash};
 use std::ops::{Index, IndexMut};
 
-use crate::hash::AddressHash;
+use foldhash::quality::RandomState;
 
 /// No slot: the end of a list.
 pub(crate) const NO_SLOT: u32 = u32::MAX;
@@ -27,7 +27,7 @@ pub(crate) struct Table<K, V> {
     capacity: u32,
     occupied: u32,
     /// Keyed anew in every process, for clients choose their addresses.
-    hasher: AddressHash,
+    hasher: RandomState,
 }
 
 enum Slot<K, V> {
@@ -45,7 +45,7 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
             vacant: NO_SLOT,
             capacity,
             occupied: 0,
-            hasher: AddressHash::default(),
+            hasher: RandomState::default(),
         }
     }
 

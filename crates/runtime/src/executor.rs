@@ -84,7 +84,8 @@ impl Wake for TaskWaker {
     }
 }
 
-struct Task {
+/// A task that was started and has not ended.
+struct Started {
     /// `None` while it is polled.
     future: Option<BoxedFuture>,
     waker: Waker,
@@ -93,7 +94,7 @@ struct Task {
 
 /// A thread's tasks.
 pub(crate) struct Executor {
-    tasks: RefCell<Slab<Task>>,
+    tasks: RefCell<Slab<Started>>,
     doorbell: Arc<Doorbell>,
 }
 
@@ -117,7 +118,7 @@ impl Executor {
         let state = Arc::new(TaskWaker { key: entry.key(), queued, doorbell });
         let waker = Waker::from(Arc::clone(&state));
         waker.wake_by_ref();
-        entry.insert(Task { future: Some(future), waker, state });
+        entry.insert(Started { future: Some(future), waker, state });
     }
 
     /// Whether any task can go on.
@@ -169,6 +170,7 @@ impl Executor {
 
     /// Drops every task, and with it what it holds.
     pub(crate) fn clear(&self) {
+        // Taken out first: what tasks hold may wake others when it is dropped.
         let tasks = self.tasks.take();
         drop(tasks);
     }

@@ -35,9 +35,9 @@ pub struct WorkerFigures {
     pub sleeps: u64,
     /// How long it was awake.
     pub busy: Duration,
-    /// Waits for a descriptor that were handed to the kernel: polls of the ring, or registrations with epoll.
+    /// Descriptors that the kernel was asked to watch or to receive from: operations of the ring, or registrations with epoll.
     pub polls: u64,
-    /// Polls that were taken back before they were answered.
+    /// Such operations that were taken back.
     pub cancels: u64,
     /// Splices that the ring's own threads did.
     pub splices: u64,

@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tokio::sync::oneshot;
 
+use crate::backend::uring::Closed;
 use crate::backend::{Driver, Places};
 use crate::context;
 use crate::task;
@@ -198,23 +198,21 @@ impl Source {
 
     /// Closes the descriptor; when this returns, nothing in the kernel refers to it.
     pub async fn close(mut self) {
-        let (told, closed) = oneshot::channel();
-        self.hand_back(Some(told));
-        // The sender is never used: it is dropped when the descriptor is closed, if not already.
-        let _ = closed.await;
+        if let Some(closed) = self.hand_back() {
+            closed.await;
+        }
     }
 
-    fn hand_back(&mut self, told: Option<oneshot::Sender<()>>) {
-        if let Some(fd) = self.fd.take() {
-            // While the worker stops it is closed here, and the driver's own end does the rest.
-            context::with(|worker| worker.driver.close(fd, &self.places, told));
-        }
+    /// Gives the descriptor to the driver. While the worker stops it is closed here, and the driver's own end does the rest.
+    fn hand_back(&mut self) -> Option<Closed> {
+        let fd = self.fd.take()?;
+        context::with(|worker| worker.driver.close(fd, &self.places)).flatten()
     }
 }
 
 impl Drop for Source {
     fn drop(&mut self) {
-        self.hand_back(None);
+        drop(self.hand_back());
     }
 }
 

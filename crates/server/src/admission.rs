@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use config::Limits;
-use passive_ports::{AddressHash, ClientAddress};
+use foldhash::quality::RandomState;
+use passive_ports::ClientAddress;
 
 /// How many tables the clients are spread over, so that workers seldom want the same one.
 const TABLES: usize = 64;
@@ -26,7 +27,7 @@ pub(crate) struct Admission {
     /// As many as descriptors allow.
     possible: usize,
     clients: [Mutex<Clients>; TABLES],
-    table_of: AddressHash,
+    table_of: RandomState,
     ipv4_prefix_bits: u8,
     ipv6_prefix_bits: u8,
 }
@@ -74,7 +75,7 @@ impl Admission {
             pending: AtomicUsize::new(0),
             possible: (available - (available / 4).min(KEPT_DESCRIPTORS_MAX)).max(1),
             clients: std::array::from_fn(|_| Mutex::default()),
-            table_of: AddressHash::default(),
+            table_of: RandomState::default(),
             ipv4_prefix_bits: byte(limits.network_ipv4_prefix_bits.get()),
             ipv6_prefix_bits: byte(limits.network_ipv6_prefix_bits.get()),
         }
@@ -160,7 +161,7 @@ impl Drop for Place {
     }
 }
 
-type Counts = HashMap<ClientAddress, usize, AddressHash>;
+type Counts = HashMap<ClientAddress, usize, RandomState>;
 
 /// Counts for each address and network that has any session; so there are no more of them than sessions.
 #[derive(Debug, Default)]

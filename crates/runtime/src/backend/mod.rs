@@ -21,7 +21,7 @@ use crate::executor::Doorbell;
 use crate::source::Interest;
 use epoll::Epoll;
 use probe::IoUringRefusal;
-use uring::Ring;
+use uring::{Closed, Ring};
 use watch::Watch;
 
 /// How a worker waits for its descriptors.
@@ -218,14 +218,14 @@ impl Driver {
         }
     }
 
-    /// Closes a descriptor: now, or as soon as the kernel no longer works on it. Then what is given ends, and with it
-    /// whatever waits for the other end of it.
-    pub(crate) fn close(&self, fd: OwnedFd, places: &Places, told: Option<oneshot::Sender<()>>) {
+    /// Closes a descriptor: now, or as soon as the kernel no longer works on it, which what is returned waits for.
+    pub(crate) fn close(&self, fd: OwnedFd, places: &Places) -> Option<Closed> {
         match self {
-            Driver::IoUring(ring) => {
-                ring.borrow_mut().close(fd, [places.watch.take(), places.inbox.take()], told);
+            Driver::IoUring(ring) => ring.borrow_mut().close(fd, [places.watch.take(), places.inbox.take()]),
+            Driver::Epoll(epoll) => {
+                epoll.close(fd, places.watch.take());
+                None
             }
-            Driver::Epoll(epoll) => epoll.close(fd, places.watch.take()),
         }
     }
 

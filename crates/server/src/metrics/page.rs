@@ -315,7 +315,7 @@ impl All {
         )?;
         page.counters(
             "ringftpd_worker_kernel_operations",
-            "What each worker handed to the kernel: a `poll` of a descriptor, on epoll its registration; the `cancel` of a poll; a `splice` that the ring's threads do.",
+            "What each worker handed to the kernel: a `poll` of a descriptor or the receiving on a control connection, which go on until they end, on epoll its registration; the `cancel` of one; a `splice` that the ring's threads do.",
             figures.iter().flat_map(|(number, figures)| {
                 let operations =
                     [("poll", figures.polls), ("cancel", figures.cancels), ("splice", figures.splices)];

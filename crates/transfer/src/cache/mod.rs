@@ -125,7 +125,8 @@ fn is_read(file: &File, range: &Range<u64>) -> bool {
         Ok(_) => true,
     };
     let step = if fetch::is_any_under_way() { FIRST_FETCH_BYTES } else { WINDOW_BYTES_MAX };
-    reaches(range.end - 1) && range.clone().step_by(usize::try_from(step).unwrap_or(usize::MAX)).all(reaches)
+    (pages(range, PAGE_BYTES_MIN) == 1 || reaches(range.end - 1))
+        && range.clone().step_by(usize::try_from(step).unwrap_or(usize::MAX)).all(reaches)
 }
 
 /// Reads a byte of the first and of the last page if that needs no waiting.

@@ -16,12 +16,13 @@ mod splicing;
 
 pub(crate) use splicing::Splicing;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::rc::Rc;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -101,10 +102,32 @@ enum What {
     Listening,
 }
 
-/// A descriptor that is closed when this is dropped, whereupon whoever waits for it is told.
+/// A descriptor that is closed with the last operation on it, and whoever waits for that.
 struct Closing {
     _fd: OwnedFd,
-    _told: Option<oneshot::Sender<()>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        // The woken task has its turn when the descriptor, which is dropped right after this, is closed.
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Waits until a descriptor is closed.
+pub(crate) struct Closed(Weak<Closing>);
+
+impl Future for Closed {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(closing) = self.0.upgrade() else { return Poll::Ready(()) };
+        closing.waker.replace(Some(cx.waker().clone()));
+        Poll::Pending
+    }
 }
 
 impl Ring {
@@ -274,24 +297,27 @@ impl Ring {
         })
     }
 
-    pub(super) fn close(&mut self, fd: OwnedFd, keys: [Option<usize>; 2], told: Option<oneshot::Sender<()>>) {
-        let mut closing = Some((fd, told));
-        let mut shared: Option<Rc<Closing>> = None;
-        for key in keys.into_iter().flatten() {
-            if !self.operations[key].is_in_flight {
-                self.operations.remove(key);
-                continue;
-            }
-            let closes = match (&shared, closing.take()) {
-                (Some(shared), _) => Rc::clone(shared),
-                (None, Some((fd, told))) => Rc::new(Closing { _fd: fd, _told: told }),
-                (None, None) => unreachable!("it is taken once and then shared"),
-            };
-            self.operations[key].closes = Some(Rc::clone(&closes));
-            shared = Some(closes);
+    pub(super) fn close(&mut self, fd: OwnedFd, keys: [Option<usize>; 2]) -> Option<Closed> {
+        let in_flight = keys.map(|key| key.filter(|&key| self.ends_later(key)));
+        if in_flight == [None, None] {
+            return None;
+        }
+        let closing = Rc::new(Closing { _fd: fd, waker: RefCell::default() });
+        for key in in_flight.into_iter().flatten() {
+            self.operations[key].closes = Some(Rc::clone(&closing));
             self.closing += 1;
             self.cancel(key);
         }
+        Some(Closed(Rc::downgrade(&closing)))
+    }
+
+    /// Whether the kernel has to let go of an operation first; if not, it is forgotten.
+    fn ends_later(&mut self, key: usize) -> bool {
+        let is_in_flight = self.operations[key].is_in_flight;
+        if !is_in_flight {
+            self.operations.remove(key);
+        }
+        is_in_flight
     }
 
     pub(super) fn watch(&mut self, key: usize) -> Option<&mut Watch> {

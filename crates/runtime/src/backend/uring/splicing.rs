@@ -10,7 +10,7 @@ use std::task::{Poll, Waker};
 use io_uring::{opcode, types};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Operation, Ring, What};
+use super::{Ring, What};
 use crate::context;
 use crate::oneshot::{SharedDescriptor, SpliceEnd};
 
@@ -87,7 +87,7 @@ impl Drop for Started {
     fn drop(&mut self) {
         // While the worker stops, the ring itself waits for what it was given.
         let _ = on_ring(|ring| {
-            if let Some(Operation { what: What::Splicing(splicing), .. }) = ring.operations.get_mut(self.0) {
+            if let What::Splicing(splicing) = &mut ring.operations[self.0].what {
                 splicing.is_dropped = true;
             }
             ring.forget_splice(self.0);
