@@ -56,11 +56,6 @@ impl<'a> Pace<'a> {
         self.progress.on_cold_read();
     }
 
-    /// When the data connection last took or gave something.
-    pub(crate) fn last_moved(&self) -> Instant {
-        self.progress.last_moved()
-    }
-
     /// The peer had to wait for us: the time of that is not its fault.
     pub(crate) fn excuse(&mut self) {
         if let Some(stall) = &self.stall {

@@ -5,12 +5,14 @@ mod support;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use runtime::{Stream, blocking, spawn};
+use nix::sys::socket::{setsockopt, sockopt};
+use runtime::{Stream, blocking, sleep_until, spawn};
 use support::slow_file_system::{CACHED, SlowFileSystem, UNCACHED, WRITTEN, contents};
-use support::{connected_pair, on_each_backend, reader, routes, sample, writer};
+use support::{connected_pair, file_of, forget, on_each_backend, reader, routes, sample, writer};
 use transfer::{CachePolicy, Progress, Route, TransferOptions, download, upload};
 
 /// Questions that are asked while the file system is silent.
@@ -123,5 +125,37 @@ fn a_slow_write_delays_nobody_else() {
                 closed(file).await;
             }
         }
+    });
+}
+
+/// What the page cache held when the peer stopped reading may be gone when it reads on.
+#[test]
+fn what_was_forgotten_while_the_peer_stalled_is_fetched_again() {
+    on_each_backend(|| async {
+        // One window, and far more than this peer's end of the connection holds.
+        let whole = sample(4 << 20);
+        let file = file_of(&whole);
+        file.sync_all().expect("on the disk");
+        let sent_from = file.try_clone().expect("a second descriptor");
+        let (stream, peer) = connected_pair().await;
+        setsockopt(&stream.source(), sockopt::SndBuf, &(64 << 10)).expect("an option");
+        let progress = Rc::new(Progress::new());
+        let seen = Rc::clone(&progress);
+        let sending = spawn(async move {
+            let range = 0..4 << 20;
+            let sent = download(&sent_from, range, &stream, TransferOptions::default(), &seen).await;
+            stream.close().await;
+            sent
+        });
+        while progress.bytes() == 0 || progress.last_moved().elapsed() < Duration::from_millis(100) {
+            sleep_until(Instant::now() + Duration::from_millis(10)).await;
+        }
+        assert_eq!(progress.cold_reads(), 0, "it was just written");
+        assert!(progress.bytes() < 4 << 20, "the peer does not read");
+        forget(&file);
+        let received = reader(peer);
+        assert_eq!(sending.await.expect("a task").expect("sent"), 4 << 20);
+        assert!(received.join().expect("the peer") == whole);
+        assert!(progress.cold_reads() > 0, "{progress:?}");
     });
 }
