@@ -5,7 +5,8 @@
 #   benches/noop-beside-cold-reads.sh [MEBIBYTES-A-SECOND]
 #
 # Wants root, curl, two cores, and control groups (version 1 or 2) that throttle the disk which target/ lies on. Printed are the lines
-# of NOOP, at 500 a second in open loop, without and with the load, and what was read from the disk meanwhile.
+# of NOOP, at 500 a second in open loop, without and with the load, and what was read from the disk meanwhile. All clients share one
+# core; the one that measures goes before the others there, so that it does not measure its own waiting for them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -49,7 +50,7 @@ started+=($server)
 sleep 1
 
 noop() {
-    taskset -c 0 "$release/loadtest" noop --target "ftp://127.0.0.1:$port/" --server-pid $server --workers 1 --sessions 8 \
+    taskset -c 0 chrt --fifo 1 "$release/loadtest" noop --target "ftp://127.0.0.1:$port/" --server-pid $server --workers 1 --sessions 8 \
         --rate 500 --duration 10s | grep -E '^  (latency|unit)|round trips|tester'
 }
 
