@@ -12,6 +12,10 @@ use super::namespace::Namespace;
 /// Names the binary, where it is not beside this test.
 const BINARY_VARIABLE: &str = "RINGFTPD_TEST_BINARY";
 
+/// Below the ports that the kernel picks. sshd listens on ::1 and on 127.0.0.1, takes the number that is free on the first, and
+/// says nothing where the second has it already: of a port of the server's own, once in some hundred runs.
+const PASSIVE_PORTS: &str = "20000-20015";
+
 /// A running server.
 pub(crate) struct FtpServer {
     child: Child,
@@ -25,7 +29,11 @@ impl FtpServer {
     pub(crate) fn start(namespace: &Namespace, address: &str, directory: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(binary());
         command.arg("serve").arg(directory).args(["--listen", &format!("{address}:0"), "--workers", "1"]);
-        command.args(["--anonymous", "write", "--log-level", "debug"]).args(arguments);
+        command.args(["--anonymous", "write", "--log-level", "debug"]);
+        if !arguments.contains(&"--passive-ports") {
+            command.args(["--passive-ports", PASSIVE_PORTS]);
+        }
+        command.args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = namespace.enter(|| command.spawn()).expect("the server starts");
         let stderr = child.stderr.take().expect("piped");
