@@ -111,7 +111,10 @@ impl DataListener {
         // and its last reply here, before the connection that brought it is looked at.
         let slot = Rc::clone(&control.slot);
         let mut ended = false;
-        let stream = {
+        // It is often here with the reply, and then nothing has to be waited for.
+        let stream = if let Ok((accepted, _)) = self.listener.try_accept() {
+            accepted.into_stream().map_err(|error| slot.failed(error))?
+        } else {
             let mut reply = pin!(control.reply(|reply| (reply.code, excerpt(reply.text))));
             let accepted = poll_fn(|context| {
                 loop {
