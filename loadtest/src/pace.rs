@@ -95,19 +95,39 @@ impl Schedule {
     }
 }
 
+/// How often the clock ticks for units that begin at this interval: at the time of each, and between them where they are far apart.
+fn tick_period(interval: Duration) -> Duration {
+    let ticks = interval.as_nanos().div_ceil(HEARTBEAT.as_nanos()).max(1);
+    // Rounded up: a tick that came a little too early would leave its unit to the next.
+    let nanoseconds = u64::try_from(interval.as_nanos().div_ceil(ticks)).unwrap_or(u64::MAX);
+    Duration::from_nanos(nanoseconds).max(TICK_MIN)
+}
+
+/// The first tick after `now` of those that come every `period` from `first` on. A clock that ticked at other times than units
+/// begin would make each of them late by the difference, and the server would seem slow by it.
+fn next_tick(first: Instant, period: Duration, now: Instant) -> Instant {
+    if first > now {
+        return first;
+    }
+    let since_tick = (now - first).as_nanos() % period.as_nanos();
+    now + period - Duration::from_nanos(u64::try_from(since_tick).unwrap_or_default())
+}
+
 /// Ticks until the run is over, and keeps how late each tick came: as late as that the worker's own loop was.
 ///
 /// # Errors
 ///
 /// What the kernel's timer says.
 pub(crate) async fn keep_time(plan: Arc<Plan>, desk: Rc<Desk>) -> io::Result<()> {
-    let period = match &desk.pace {
-        Pace::Closed => HEARTBEAT,
-        Pace::Open(schedule) => schedule.interval.clamp(TICK_MIN, HEARTBEAT),
+    let (period, first) = match &desk.pace {
+        Pace::Closed => (HEARTBEAT, Instant::now()),
+        Pace::Open(schedule) => (tick_period(schedule.interval), schedule.next.get()),
     };
     let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
-    let mut expected = Instant::now() + period;
-    timer.set(Expiration::Interval(TimeSpec::from_duration(period)), TimerSetTimeFlags::empty())?;
+    let now = Instant::now();
+    let mut expected = next_tick(first, period, now);
+    let (delay, period_spec) = (TimeSpec::from_duration(expected - now), TimeSpec::from_duration(period));
+    timer.set(Expiration::IntervalDelayed(delay, period_spec), TimerSetTimeFlags::empty())?;
     let timer = Source::new(OwnedFd::from(timer))?;
     loop {
         let mut count = [0; 8];
@@ -130,5 +150,30 @@ pub(crate) async fn keep_time(plan: Arc<Plan>, desk: Rc<Desk>) -> io::Result<()>
             }
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_ticks_when_units_are_due() {
+        let began = Instant::now();
+        for interval in [100_u64, 4_000, 9_999, 10_000, 27_027, 1_000_000].map(Duration::from_micros) {
+            let period = tick_period(interval);
+            assert!(period <= HEARTBEAT && period >= TICK_MIN, "{interval:?}");
+            assert_eq!(
+                period * u32::try_from(interval.as_nanos().div_ceil(period.as_nanos())).unwrap(),
+                interval
+            );
+            for later in [0, 1, 50, 3_999, 123_457].map(Duration::from_micros) {
+                let (now, tick) = (began + later, next_tick(began, period, began + later));
+                assert!(tick > now && tick <= now + period);
+                assert_eq!((tick - began).as_nanos() % period.as_nanos(), 0);
+            }
+        }
+        assert_eq!(tick_period(Duration::from_nanos(1)), TICK_MIN);
+        assert_eq!(next_tick(began + HEARTBEAT, TICK_MIN, began), began + HEARTBEAT);
     }
 }

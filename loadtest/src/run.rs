@@ -272,7 +272,7 @@ fn settled_descriptors(pid: Pid, before: Option<u64>) -> Option<u64> {
     let deadline = Instant::now() + SETTLE_MAX;
     loop {
         let now = descriptors(pid);
-        if now <= before || Instant::now() >= deadline {
+        if now <= before.map(|before| before + descriptors_kept()) || Instant::now() >= deadline {
             return now;
         }
         sleep(LOOK);
