@@ -68,5 +68,5 @@ pub use net::{
 pub use permits::{Permit, Permits};
 pub use shutdown::{Shutdown, ShutdownSource};
 pub use source::{Interest, Source};
-pub use task::{Task, TaskError, spawn};
+pub use task::{Task, TaskError, end_turn, spawn};
 pub use worker::{DESCRIPTORS_PER_WORKER_MAX, WorkerConfig, spawn_worker};

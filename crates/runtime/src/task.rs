@@ -30,7 +30,7 @@ where
 }
 
 /// Lets the other tasks that can go on do so first, and the kernel tell of others.
-pub(crate) async fn end_turn() {
+pub async fn end_turn() {
     let mut ended = false;
     poll_fn(|cx| {
         if std::mem::replace(&mut ended, true) {

@@ -36,6 +36,9 @@ use crate::settings::only_address;
 use crate::transfers::{Running, Step};
 use crate::worker::{Client, Worker};
 
+/// Bytes of commands that a session works off before others of its worker have their turn.
+const TURN_BYTES_MAX: usize = 64 << 10;
+
 /// How much of a client's input is read at a time.
 const RECEIVE_BYTES: usize = 16 * 1024;
 
@@ -159,6 +162,7 @@ impl ControlConnection {
     }
 
     async fn serve(&mut self) -> SessionEnd {
+        let mut turn_bytes = 0;
         loop {
             if let Err(ending) = self.do_what_is_asked().await {
                 return ending;
@@ -176,6 +180,7 @@ impl ControlConnection {
             let outcome = match event {
                 Event::Input(length) => {
                     self.on_input(length);
+                    turn_bytes += length;
                     Ok(())
                 }
                 Event::InputEnded => self.on_input_ended(),
@@ -208,6 +213,11 @@ impl ControlConnection {
             };
             if let Err(ending) = outcome {
                 return ending;
+            }
+            // A client that sends commands without a pause, and takes the replies as quickly, would keep the core.
+            if turn_bytes >= TURN_BYTES_MAX {
+                turn_bytes = 0;
+                runtime::end_turn().await;
             }
         }
     }
