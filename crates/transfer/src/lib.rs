@@ -14,7 +14,8 @@
 //! # What every transfer keeps to
 //!
 //! - The core's thread does not wait for a disk, a daemon or a server. A range that is not in the page cache is fetched by
-//!   [`runtime::blocking()`] first, the next one while it is sent; a file whose writes are slow is written there.
+//!   [`runtime::blocking()`] first, the next one while it is sent; a file whose writes are slow is written there. To open the
+//!   file and to close it is the caller's, and may mean to ask a daemon or a server.
 //! - A transfer gives the other tasks of its core their turn after at most [`TURN_BYTES_MAX`] bytes, or
 //!   [`SENDFILE_TURN_BYTES_MAX`].
 //! - A transfer may be dropped at any moment. Its descriptors, pipes and buffers go back, and what it had reserved of a

@@ -9,7 +9,7 @@ use crate::pace::Pace;
 use crate::shared::Shared;
 
 /// How long an answer of the kernel is believed: memory that nobody asks for goes, and some machines reclaim it before they have
-/// to. Asking so often costs less than a thousandth of the core.
+/// to. Asking so often takes a download less than a thousandth of the core.
 const BELIEVED_FOR: Duration = Duration::from_millis(20);
 
 /// What is known of the file from an offset on.
