@@ -67,7 +67,7 @@ pub(crate) struct OpenTransfer {
 }
 
 enum Content {
-    Download(Download),
+    Download(ClosedElsewhere<Download>),
     Upload(UnpublishedUpload),
     // Boxed, for it is large and rarer than the others.
     Listing(Box<FirstOfListing>),
@@ -88,8 +88,14 @@ pub(crate) struct ReceivedUpload {
     session: SessionLabel,
 }
 
-/// An upload on its way. Dropped, it is taken back on a thread that may wait: to free the blocks of a large file takes long.
-struct UnpublishedUpload(Option<Upload>);
+/// An upload on its way. Dropped, it is taken back: to free the blocks of a large file takes long.
+type UnpublishedUpload = ClosedElsewhere<Upload>;
+
+/// An open file whose closing may take long. Dropped, it is closed on a thread that may wait.
+struct ClosedElsewhere<F: Send + 'static> {
+    open: Option<F>,
+    closing_waits: bool,
+}
 
 impl Running {
     /// Opens the file of a transfer: at once where the kernel has it cached, else on another thread.
@@ -97,7 +103,9 @@ impl Running {
         let record = Rc::new(record);
         if let TransferKind::Download { path, restart } = &transfer.what {
             match root.open_download_cached(path.as_bytes(), *restart) {
-                Ok(download) => return opened(Content::Download(download), transfer, record, session),
+                Ok(download) => {
+                    return opened(Content::Download(download.into()), transfer, record, session);
+                }
                 Err(StorageError::WouldBlock) => record.counters().on_cold_open(),
                 Err(error) => return refused(&transfer, error, &record, session),
             }
@@ -183,12 +191,9 @@ impl OpenTransfer {
                 }
                 Err(error) => Err(record.failed(&error)),
             },
-            Content::Download(download) => {
-                let range = download.offset..download.size;
-                transfer::download(&download.file, range, &stream, options, record.progress())
-                    .await
-                    .map_err(|error| record.failed(&error))
-            }
+            Content::Download(download) => send(&stream, &download, options, record.progress())
+                .await
+                .map_err(|error| record.failed(&error)),
             Content::Listing(listing) => Box::pin(send_listing(*listing, &stream, options, &record)).await,
         };
         finish(moved, stream, session, &transfer, &record).await
@@ -236,21 +241,34 @@ impl ReceivedUpload {
 
 impl UnpublishedUpload {
     fn publish(mut self, sync: SyncPolicy) -> Result<(), StorageError> {
-        let Some(mut upload) = self.0.take() else { return Ok(()) };
+        let Some(mut upload) = self.open.take() else { return Ok(()) };
         upload.sync(sync)?;
         upload.publish().map(drop)
     }
 }
 
-impl Drop for UnpublishedUpload {
+impl From<Upload> for UnpublishedUpload {
+    fn from(upload: Upload) -> Self {
+        Self { open: Some(upload), closing_waits: true }
+    }
+}
+
+impl From<Download> for ClosedElsewhere<Download> {
+    fn from(download: Download) -> Self {
+        Self { closing_waits: download.closing_waits, open: Some(download) }
+    }
+}
+
+impl<F: Send + 'static> Drop for ClosedElsewhere<F> {
     fn drop(&mut self) {
         // Off a worker it is dropped here: the thread that opened it for a client who is gone may wait.
-        if let Some(upload) = self.0.take()
+        if self.closing_waits
+            && let Some(file) = self.open.take()
             && runtime::current_backend().is_some()
         {
             runtime::spawn(async move {
-                // Where no thread can be had, the upload is dropped here after all.
-                let _ = blocking(move || drop(upload)).await;
+                // Where no thread can be had, the file is closed here after all.
+                let _ = blocking(move || drop(file)).await;
             });
         }
     }
@@ -262,9 +280,11 @@ fn opened(content: Content, transfer: Transfer, record: Rc<Record>, session: Ses
         return Step::Ended(TransferEnd::NotSetUp);
     };
     let description = match (&content, &transfer.what) {
-        (Content::Download(download), _) => Opened::Download { bytes: download.size - download.offset },
+        (Content::Download(ClosedElsewhere { open, .. }), _) => {
+            Opened::Download { bytes: open.as_ref().map_or(0, |download| download.size - download.offset) }
+        }
         (
-            Content::Upload(UnpublishedUpload(Some(upload))),
+            Content::Upload(ClosedElsewhere { open: Some(upload), .. }),
             TransferKind::Upload { mode: protocol::session::UploadMode::Unique, .. },
         ) => {
             record.is_of(upload.path());
@@ -294,14 +314,15 @@ fn refused(transfer: &Transfer, error: StorageError, record: &Record, session: S
 fn open_content(root: &Root, transfer: &Transfer) -> Result<Content, StorageError> {
     match &transfer.what {
         TransferKind::Download { path, restart } => {
-            root.open_download(path.as_bytes(), *restart).map(Content::Download)
+            let download = root.open_download(path.as_bytes(), *restart)?;
+            Ok(Content::Download(download.into()))
         }
         TransferKind::Upload { path, mode, allocate_bytes } => {
             let mut upload = root.open_upload(path.as_bytes(), upload_mode(*mode))?;
             if *allocate_bytes > 0 && transfer.setup.is_some() {
                 upload.allocate(*allocate_bytes)?;
             }
-            Ok(Content::Upload(UnpublishedUpload(Some(upload))))
+            Ok(Content::Upload(upload.into()))
         }
         TransferKind::Listing(request) => {
             let mut listing = root.list(request.path.as_bytes(), list_options(request))?;
@@ -312,13 +333,25 @@ fn open_content(root: &Root, transfer: &Transfer) -> Result<Content, StorageErro
     }
 }
 
+async fn send(
+    stream: &Stream,
+    download: &ClosedElsewhere<Download>,
+    options: TransferOptions,
+    progress: &Progress,
+) -> Result<(), TransferError> {
+    if let Some(open) = &download.open {
+        transfer::download(&open.file, open.offset..open.size, stream, options, progress).await?;
+    }
+    Ok(())
+}
+
 async fn receive(
     stream: &Stream,
     upload: UnpublishedUpload,
     options: TransferOptions,
     progress: &Progress,
 ) -> Result<UnpublishedUpload, TransferError> {
-    if let Some(open) = &upload.0 {
+    if let Some(open) = &upload.open {
         let destination = match (open.is_in_place(), open.found_another()) {
             (true, _) => Destination::InPlace,
             (false, false) => Destination::New,
@@ -336,7 +369,7 @@ async fn send_listing(
     stream: &Stream,
     options: TransferOptions,
     record: &Record,
-) -> Result<u64, Reply> {
+) -> Result<(), Reply> {
     let mut first_chunk = Some(first.chunk);
     let mut rest = first.more.then_some(first.listing);
     let next_chunk = async || {
@@ -353,22 +386,23 @@ async fn send_listing(
         rest = listing;
         Ok(Some(chunk))
     };
-    transfer::send_chunks(stream, next_chunk, options, record.progress()).await.map_err(|error| match error {
-        ChunksError::Producer(reply) => reply,
-        ChunksError::Transfer(error) => record.failed(&error),
-    })
+    match transfer::send_chunks(stream, next_chunk, options, record.progress()).await {
+        Ok(_) => Ok(()),
+        Err(ChunksError::Producer(reply)) => Err(reply),
+        Err(ChunksError::Transfer(error)) => Err(record.failed(&error)),
+    }
 }
 
 /// Closes the data connection and tells how it went. All bytes are handed over by then.
 async fn finish(
-    moved: Result<u64, Reply>,
+    moved: Result<(), Reply>,
     stream: Stream,
     session: SessionLabel,
     transfer: &Transfer,
     record: &Record,
 ) -> Step {
     let end = match moved {
-        Ok(_) => {
+        Ok(()) => {
             record.ends(metrics::TransferEnd::Complete);
             log_end(session, transfer, record, "sent");
             TransferEnd::Complete
@@ -411,7 +445,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::open(folder.path()).unwrap();
         let upload = root.open_upload(b"/file", storage::UploadMode::New).unwrap();
-        drop(UnpublishedUpload(Some(upload)));
+        drop(UnpublishedUpload::from(upload));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left of it");
     }
 }

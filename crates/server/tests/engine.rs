@@ -46,20 +46,74 @@ fn reads_that_take_their_time_delay_no_other_session() {
 }
 
 /// Held back is everything that the file system is asked about the file itself.
-#[test]
-fn an_open_that_takes_its_time_delays_no_other_session() {
-    let Some(system) = SlowFileSystem::mount() else { return };
-    let server = serving(&system);
+fn an_open_delays_no_other_session(system: &SlowFileSystem, server: &Server, path: &str) {
     let mut client = Client::log_in(server.address());
+    // The kernel knows the way from now on.
+    client.says(format!("SIZE {path}"), 213);
     let mut data = client.opens_data();
     system.shut();
-    client.sends(format!("RETR {CACHED}\r\n"));
+    client.sends(format!("RETR {path}\r\n"));
     system.wait_until_asked();
-    another_session_is_answered(&server);
+    another_session_is_answered(server);
     system.open();
     client.hears(150);
     assert!(read_all(&mut data) == contents());
     client.hears(226);
+    client.quits();
+}
+
+#[test]
+fn an_open_that_takes_its_time_delays_no_other_session() {
+    let Some(system) = SlowFileSystem::mount() else { return };
+    let server = serving(&system);
+    an_open_delays_no_other_session(&system, &server, CACHED);
+    server.stop();
+}
+
+/// The served directory is on a disk, and the file system that takes its time is mounted beneath it.
+#[test]
+fn an_open_on_another_mount_delays_no_other_session() {
+    let Some(system) = SlowFileSystem::mount() else { return };
+    let mount_point = system.root().file_name().and_then(|name| name.to_str()).expect("a name");
+    let above = system.root().parent().expect("the directory of the mount point");
+    let server = Server::start(above, &["--anonymous", "read", "--workers", "1"]);
+    an_open_delays_no_other_session(&system, &server, &format!("{mount_point}/{CACHED}"));
+    server.stop();
+}
+
+#[test]
+fn a_size_that_takes_its_time_delays_no_other_session() {
+    let Some(system) = SlowFileSystem::mount() else { return };
+    let server = serving(&system);
+    let mut client = Client::log_in(server.address());
+    for ask in ["SIZE", "MDTM"] {
+        // The kernel has the name, and not the attributes.
+        client.says(format!("{ask} {CACHED}"), 213);
+        system.shut();
+        client.sends(format!("{ask} {CACHED}\r\n"));
+        system.wait_until_asked();
+        another_session_is_answered(&server);
+        system.open();
+        client.hears(213);
+    }
+    client.quits();
+    server.stop();
+}
+
+#[test]
+fn a_close_that_takes_its_time_delays_nobody() {
+    let Some(system) = SlowFileSystem::mount() else { return };
+    let server = serving(&system);
+    let mut client = Client::log_in(server.address());
+    let mut data = client.opens_data();
+    system.shut_closing();
+    client.says(format!("RETR {CACHED}"), 150);
+    assert!(read_all(&mut data) == contents());
+    client.hears(226);
+    system.wait_until_asked();
+    another_session_is_answered(&server);
+    client.says("NOOP", 200);
+    system.open();
     client.quits();
     server.stop();
 }
@@ -74,6 +128,8 @@ fn a_read_that_takes_its_time_can_be_aborted() {
     system.shut_contents();
     client.says(format!("RETR {UNCACHED}"), 150);
     system.wait_until_asked();
+    // Not even the file can be closed at once.
+    system.shut();
     client.says("ABOR", 426);
     client.hears(226);
     assert!(read_all(&mut data).is_empty());

@@ -120,10 +120,12 @@ impl Root {
     /// # Errors
     /// [`StorageError::NotADirectory`], [`StorageError::PermissionDenied`], or what the resolution gives.
     pub fn enter_directory(&self, path: &[u8]) -> Result<(), StorageError> {
-        self.resolve(&inside(path)?, OFlag::O_PATH | OFlag::O_DIRECTORY).map(drop)
+        let directory = self.resolve(&inside(path)?, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+        self.kind_of_mount(&directory);
+        Ok(())
     }
 
-    /// Checks as [`Root::enter_directory`] does, where the kernel has the path cached.
+    /// Checks as [`Root::enter_directory`] does, where the kernel has the path cached and asks nobody.
     ///
     /// # Errors
     /// [`StorageError::WouldBlock`] where it has not; otherwise as [`Root::enter_directory`].

@@ -7,7 +7,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::fstat;
 
 use crate::path::RelativePath;
-use crate::{Facts, Root, StorageError};
+use crate::{Facts, FileSystemKind, Root, StorageError};
 
 /// A regular file, open for reading, with what was known of it when it was opened.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct Download {
     pub offset: u64,
     /// When its contents last changed, in seconds since 1970-01-01 00:00:00 UTC.
     pub modified_unix_seconds: i64,
+    /// Whether to close the file means to ask a daemon or another machine, and to wait for it.
+    pub closing_waits: bool,
 }
 
 /// `O_NONBLOCK` lets the opening of a FIFO return at once, and `O_NOCTTY` keeps a terminal from becoming the server's.
@@ -36,10 +38,13 @@ impl Root {
     /// [`StorageError::IsADirectory`], [`StorageError::NotRegular`], [`StorageError::RestartBeyondEnd`], or what the
     /// resolution gives.
     pub fn open_download(&self, path: &[u8], restart: u64) -> Result<Download, StorageError> {
-        self.download(path, restart, Self::resolve)
+        let mut download = self.download(path, restart, Self::resolve)?;
+        download.closing_waits = self.kind_of_mount(&download.file).is_none_or(FileSystemKind::always_waits);
+        Ok(download)
     }
 
-    /// Opens the file as [`Root::open_download`] does, where the kernel has the path cached.
+    /// Opens the file as [`Root::open_download`] does, where the kernel has the path cached and asks nobody. Closing it does not
+    /// wait either.
     ///
     /// # Errors
     /// [`StorageError::WouldBlock`] where it has not; otherwise as [`Root::open_download`].
@@ -65,6 +70,7 @@ impl Root {
             size: facts.size,
             offset: restart,
             modified_unix_seconds: facts.modified_unix_seconds,
+            closing_waits: false,
         })
     }
 }

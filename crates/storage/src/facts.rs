@@ -84,10 +84,11 @@ impl Root {
     /// As the resolution gives: [`StorageError::NotFound`], [`StorageError::OutsideRoot`] and the like.
     pub fn facts(&self, path: &[u8]) -> Result<Facts, StorageError> {
         let descriptor = self.resolve(RelativePath::of(path)?.as_bytes(), OFlag::O_PATH)?;
+        self.kind_of_mount(&descriptor);
         Ok(Facts::from(&fstat(descriptor)?))
     }
 
-    /// The facts of what `path` leads to as [`Root::facts`] gives them, where the kernel has the path cached.
+    /// The facts of what `path` leads to as [`Root::facts`] gives them, where the kernel has the path cached and asks nobody.
     ///
     /// # Errors
     /// [`StorageError::WouldBlock`] where it has not; otherwise as [`Root::facts`].

@@ -9,8 +9,9 @@ use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{AccessFlags, access, faccessat};
 
-use crate::StorageError;
+use crate::file_system::Mounts;
 use crate::path::RelativePath;
+use crate::{FileSystemKind, MountId, StorageError};
 
 /// How often a resolution is tried again that a concurrent rename or mount disturbed (`EAGAIN`, openat2(2)).
 const RESOLUTION_TRIES_MAX: u32 = 32;
@@ -24,6 +25,10 @@ pub struct Root {
     directory: Arc<OwnedFd>,
     /// Whether uploads may go to unnamed files: giving one a name needs `/proc` where the kernel is older than 6.10.
     pub(crate) unnamed_uploads: bool,
+    /// Whether what the kernel has cached of the root's own mount is told and opened without asking anybody.
+    answers_from_cache: bool,
+    /// Of what kind the mounts beneath the root are, and its own.
+    mounts: Arc<Mounts>,
 }
 
 impl Root {
@@ -36,9 +41,13 @@ impl Root {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let directory = nix::fcntl::open(path, flags, Mode::empty())?;
         require_access(&directory, AccessFlags::X_OK)?;
+        let mounts = Mounts::default();
+        let own = mounts.kind_of(&directory);
         Ok(Self {
             directory: Arc::new(directory),
             unnamed_uploads: access("/proc/self/fd", AccessFlags::F_OK).is_ok(),
+            answers_from_cache: own.is_ok_and(|kind| !kind.always_waits()),
+            mounts: Arc::new(mounts),
         })
     }
 
@@ -56,10 +65,35 @@ impl Root {
         self.open_beneath(path, flags, ResolveFlag::empty())
     }
 
-    /// Opens `path` beneath the root if the kernel has every name of it cached, and does not wait otherwise.
+    /// Opens `path` beneath the root if the kernel has every name of it cached and asks nobody to open it, and does not wait
+    /// otherwise. What lies on a mount of FUSE or of another machine is not opened so, nor what lies on one that
+    /// [`Root::kind_of_mount`] was not asked about yet.
     pub(crate) fn resolve_cached(&self, path: &[u8], flags: OFlag) -> Result<OwnedFd, StorageError> {
         // Known to kernels since 5.12 and to libc, not to nix.
-        self.open_beneath(path, flags, ResolveFlag::from_bits_retain(nix::libc::RESOLVE_CACHED))
+        let cached = ResolveFlag::from_bits_retain(nix::libc::RESOLVE_CACHED);
+        if self.answers_from_cache {
+            match self.open_beneath(path, flags, cached | ResolveFlag::RESOLVE_NO_XDEV) {
+                // So the kernel says, too, that the path leads to another mount.
+                Err(StorageError::WouldBlock | StorageError::OutsideRoot) => {}
+                found => return found,
+            }
+            if !self.mounts.know_another() {
+                return Err(StorageError::WouldBlock);
+            }
+        }
+        // To walk to another mount asks nobody, as long as nothing is opened.
+        let walk = OFlag::O_PATH | (flags & (OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW));
+        let found = self.open_beneath(path, walk, cached)?;
+        let kind = MountId::of(&found).ok().and_then(|mount| self.mounts.remembered(mount));
+        if kind.is_none_or(FileSystemKind::always_waits) {
+            return Err(StorageError::WouldBlock);
+        }
+        if flags.contains(OFlag::O_PATH) { Ok(found) } else { self.open_beneath(path, flags, cached) }
+    }
+
+    /// Of what kind the mount is that an open file beneath the root lies on; from then on [`Root::resolve_cached`] knows it.
+    pub(crate) fn kind_of_mount(&self, descriptor: impl AsFd) -> Option<FileSystemKind> {
+        self.mounts.kind_of(descriptor).ok()
     }
 
     /// Opens `path`, a directory on the root's own mount, without following any symbolic link.

@@ -9,72 +9,12 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use nix::sys::statfs::{EXT4_SUPER_MAGIC, FsType};
+use nix::sys::statfs::EXT4_SUPER_MAGIC;
+use storage::{FileSystemKind, MountId};
 
 use crate::TransferError;
-use crate::kernel::{self, MountId};
+use crate::kernel;
 use crate::shared::Shared;
-
-/// What a file lies on, as far as it matters to a transfer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileSystemKind {
-    /// On a disk of this machine, or on anything else that is not listed here: the page cache tells what it holds.
-    Disk,
-    /// In memory: tmpfs, ramfs.
-    Memory,
-    /// Upon another file system, whose page cache it uses: overlayfs, which containers run on.
-    Stacked,
-    /// In a process of this machine: FUSE. What the page cache holds is sent without asking the process; what is written
-    /// goes to it at once.
-    UserSpace,
-    /// On another machine: NFS, SMB, 9P, Ceph. Even for what the page cache holds, the other machine may be asked first.
-    Network,
-}
-
-impl FileSystemKind {
-    #[cfg(test)]
-    pub(crate) const ALL: [FileSystemKind; 5] = [
-        FileSystemKind::Disk,
-        FileSystemKind::Memory,
-        FileSystemKind::Stacked,
-        FileSystemKind::UserSpace,
-        FileSystemKind::Network,
-    ];
-
-    fn of(FsType(magic): FsType) -> FileSystemKind {
-        // The kernel's field is signed or not and of one width or another, as the architecture has it.
-        let magic = i128::from(magic) & 0xffff_ffff;
-        let known = MAGICS.iter().find(|(known, _)| i128::from(*known) == magic);
-        known.map_or(FileSystemKind::Disk, |(_, kind)| *kind)
-    }
-
-    /// Whether a read that must not wait (`RWF_NOWAIT`) is likely to be understood.
-    pub(crate) fn answers_at_once(self) -> bool {
-        self == FileSystemKind::Disk
-    }
-
-    /// Whether writes and unasked-for reads always have to wait for somebody.
-    pub(crate) fn always_waits(self) -> bool {
-        matches!(self, FileSystemKind::UserSpace | FileSystemKind::Network)
-    }
-}
-
-/// Of the kernel's magic.h and of the file systems' own headers.
-const MAGICS: [(u32, FileSystemKind); 13] = [
-    (0x0102_1994, FileSystemKind::Memory),    // tmpfs
-    (0x8584_58f6, FileSystemKind::Memory),    // ramfs
-    (0x794c_7630, FileSystemKind::Stacked),   // overlayfs
-    (0x0000_f15f, FileSystemKind::Stacked),   // eCryptfs
-    (0x6573_5546, FileSystemKind::UserSpace), // FUSE
-    (0x0000_6969, FileSystemKind::Network),   // NFS
-    (0x0000_517b, FileSystemKind::Network),   // SMB
-    (0xff53_4d42, FileSystemKind::Network),   // CIFS
-    (0xfe53_4d42, FileSystemKind::Network),   // SMB2
-    (0x0102_1997, FileSystemKind::Network),   // 9P
-    (0x00c3_6400, FileSystemKind::Network),   // Ceph
-    (0x5346_414f, FileSystemKind::Network),   // AFS
-    (0x0bd0_0bd0, FileSystemKind::Network),   // Lustre
-];
 
 /// A write of at most [`TURN_BYTES_MAX`](crate::TURN_BYTES_MAX) bytes into the page cache takes well under a
 /// millisecond. One that takes longer was throttled by the kernel, because the disk is behind, or waited for it.
@@ -130,7 +70,7 @@ impl FileSystem {
             return Ok(known);
         }
         let known = match file.elsewhere(kernel::file_system_type).await? {
-            Ok(kind) => FileSystem::of_type(FileSystemKind::of(kind), kind == EXT4_SUPER_MAGIC),
+            Ok(kind) => FileSystem::of_type(FileSystemKind::of_type(kind), kind == EXT4_SUPER_MAGIC),
             Err(_) => FileSystem::new(FileSystemKind::Disk),
         };
         REMEMBERED.with_borrow_mut(|remembered| {
@@ -223,14 +163,5 @@ mod tests {
             let system = FileSystem::new(kind);
             assert!(system.writes_elsewhere(now) && system.writes_elsewhere(now + 2 * ELSEWHERE_MAX));
         }
-    }
-
-    #[test]
-    fn types_are_told_apart() {
-        let kind = |path: &str| {
-            FileSystemKind::of(kernel::file_system_type(&File::open(path).expect("a path")).expect("a type"))
-        };
-        assert_eq!(kind("/proc"), FileSystemKind::Disk);
-        assert_eq!(kind("/dev/shm"), FileSystemKind::Memory);
     }
 }

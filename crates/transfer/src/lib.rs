@@ -15,7 +15,7 @@
 //!
 //! - The core's thread does not wait for a disk, a daemon or a server. A range that is not in the page cache is fetched by
 //!   [`runtime::blocking()`] first, the next one while it is sent; a file whose writes are slow is written there. To open the
-//!   file and to close it is the caller's, and may mean to ask a daemon or a server.
+//!   file and to close it is the caller's, who may have to ask a daemon or a server for it.
 //! - A transfer gives the other tasks of its core their turn after at most [`TURN_BYTES_MAX`] bytes, or
 //!   [`SENDFILE_TURN_BYTES_MAX`].
 //! - A transfer may be dropped at any moment. Its descriptors, pipes and buffers go back, and what it had reserved of a
@@ -86,7 +86,6 @@ extern crate self as transfer;
 
 pub use download::download;
 pub use error::{ChunksError, TransferError};
-pub use file_system::FileSystemKind;
 pub use limits::{Limits, RateLimit, RateLimiter};
 pub use listing::send_chunks;
 pub use options::{CachePolicy, Destination, TransferOptions};
@@ -94,6 +93,7 @@ pub use plan::{
     CacheState, Direction, Route, RoutePreference, TransferFacts, TransferType, UnknownRoute, plan,
 };
 pub use progress::Progress;
+pub use storage::FileSystemKind;
 pub use upload::upload;
 
 /// Bytes that a transfer moves before the other tasks of its core have their turn.

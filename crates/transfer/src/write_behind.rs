@@ -6,7 +6,9 @@ use std::ops::Range;
 
 use runtime::{BlockingError, Task};
 
-use crate::file_system::{FileSystemKind, is_not_offered};
+use storage::FileSystemKind;
+
+use crate::file_system::is_not_offered;
 use crate::kernel;
 use crate::shared::Shared;
 use crate::{CachePolicy, TransferError};

@@ -211,7 +211,7 @@ impl All {
         )?;
         page.counter(
             "ringftpd_cold_opens",
-            "Downloads whose path the kernel had not cached, so that the file was opened on another thread.",
+            "Downloads whose file was opened on another thread, because the kernel had not cached its path or asks a daemon or another machine to open it.",
             self.sum(WorkerCounters::cold_opens),
         )?;
         page.counter(

@@ -11,8 +11,8 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 
-use crate::file_system::FileSystemKind;
 use crate::kernel;
+use storage::FileSystemKind;
 
 /// Bytes that are looked at, and fetched, at once, at most.
 const WINDOW_BYTES_MAX: u64 = 4 << 20;

@@ -6,7 +6,6 @@
 
 pub(crate) mod injection;
 
-use std::ffi::{CStr, c_int};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -20,13 +19,12 @@ use nix::fcntl::{
 };
 use nix::sys::socket::{MsgFlags, recv, send};
 use nix::sys::statfs::{FsType, fstatfs};
+use storage::MountId;
 
 use injection::{Call, allowed};
 
 /// cachestat(2), Linux 6.5: one number on all architectures, and not in libc yet.
 const SYS_CACHESTAT: libc::c_long = 451;
-/// `STATX_MNT_ID_UNIQUE`, Linux 6.8.
-const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
 
 #[repr(C)]
 struct CachestatRange {
@@ -303,30 +301,10 @@ pub(crate) fn set_direct(file: &File, on: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Which mounted file system a file is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct MountId {
-    device: (u32, u32),
-    mount: u64,
-}
-
-/// Asks which mounted file system a file is on. It never waits: what a server or a daemon would have to be asked is not
-/// asked.
+/// Asks which mounted file system a file is on, which never waits.
 pub(crate) fn mount_of(file: &File) -> io::Result<MountId> {
     allowed(Call::MountOf, 0)?;
-    const WITHOUT_A_PATH: &CStr = c"";
-    let flags: c_int = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
-    // SAFETY: all bytes zero is a value of this structure of integers.
-    let mut known: libc::statx = unsafe { std::mem::zeroed() };
-    // SAFETY: the path ends in a zero byte, and both it and the structure live until the call returns.
-    let failed = unsafe {
-        libc::statx(file.as_raw_fd(), WITHOUT_A_PATH.as_ptr(), flags, STATX_MNT_ID_UNIQUE, &raw mut known)
-    };
-    if failed != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // An older kernel leaves the mount's number at 0, and the device's alone has to do.
-    Ok(MountId { device: (known.stx_dev_major, known.stx_dev_minor), mount: known.stx_mnt_id })
+    MountId::of(file)
 }
 
 /// Asks of what type the file system is, which may wait.

@@ -17,8 +17,11 @@ use tempfile::TempDir;
 
 /// How long answers are held back at most: a test that has come to a stand fails then, instead of standing there.
 const HELD_MAX: Duration = Duration::from_secs(30);
-/// Nothing that was said of a file is remembered by the kernel.
+/// What was said of a file's attributes is not remembered by the kernel.
 const ASKED_EACH_TIME: Duration = Duration::ZERO;
+/// Which names there are, the kernel remembers for as long as a test may take, and with them the attributes until
+/// they are forgotten.
+const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// Bytes of each file that can be read.
 pub(crate) const FILE_BYTES: usize = 700_001;
@@ -49,15 +52,16 @@ struct Gate {
 enum Request {
     /// To read or to write.
     Contents,
-    /// Anything else about a file.
+    /// To open, or to tell something about a file.
     Attributes,
+    /// To close, which the kernel calls a flush.
+    Closing,
 }
 
 #[derive(Default)]
 struct GateState {
-    /// The gate is shut for contents, or for all.
-    is_shut: bool,
-    attributes_pass: bool,
+    /// What the gate is shut for.
+    shut: &'static [Request],
     held: usize,
     gave_up: bool,
 }
@@ -70,17 +74,18 @@ impl Gate {
     /// Waits until the gate is open.
     fn pass(&self, request: Request) {
         let mut state = self.lock();
-        if state.attributes_pass && request == Request::Attributes {
+        if !state.shut.contains(&request) {
             return;
         }
         state.held += 1;
         self.changed.notify_all();
-        let waited = self.changed.wait_timeout_while(state, HELD_MAX, |state| state.is_shut);
+        let is_shut = |state: &mut GateState| state.shut.contains(&request);
+        let waited = self.changed.wait_timeout_while(state, HELD_MAX, is_shut);
         let (mut state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         state.held -= 1;
         if timeout.timed_out() {
             state.gave_up = true;
-            state.is_shut = false;
+            state.shut = &[];
             self.changed.notify_all();
         }
     }
@@ -116,16 +121,33 @@ impl SlowFileSystem {
         self.root().join(name)
     }
 
-    /// From now on answers are held back.
+    /// From now on answers are held back, and attributes are asked for.
     pub(crate) fn shut(&self) {
-        let mut state = self.gate.lock();
-        (state.is_shut, state.attributes_pass) = (true, false);
+        self.forget_attributes();
+        self.shut_for(&[Request::Contents, Request::Attributes, Request::Closing]);
     }
 
     /// From now on the answers to reads and writes are held back, and no others.
     pub(crate) fn shut_contents(&self) {
-        let mut state = self.gate.lock();
-        (state.is_shut, state.attributes_pass) = (true, true);
+        self.shut_for(&[Request::Contents]);
+    }
+
+    /// From now on files take their time to be closed, and nothing else does.
+    pub(crate) fn shut_closing(&self) {
+        self.shut_for(&[Request::Closing]);
+    }
+
+    fn shut_for(&self, requests: &'static [Request]) {
+        self.gate.lock().shut = requests;
+    }
+
+    /// Lets the kernel forget what it was told of the files, but not which names there are.
+    fn forget_attributes(&self) {
+        let Some(session) = &self.session else { return };
+        for node in Files::NODES {
+            // A file that the kernel knows nothing of needs not to be forgotten.
+            let _ = session.notifier().inval_inode(node, -1, 0);
+        }
     }
 
     /// Waits until some answer is held back.
@@ -141,7 +163,7 @@ impl SlowFileSystem {
         let mut state = self.gate.lock();
         assert!(!state.gave_up, "whoever was to open the gate waited for what is behind it");
         assert!(state.held > 0, "somebody waits");
-        state.is_shut = false;
+        state.shut = &[];
         self.gate.changed.notify_all();
     }
 
@@ -158,7 +180,7 @@ impl SlowFileSystem {
 
 impl Drop for SlowFileSystem {
     fn drop(&mut self) {
-        self.gate.lock().is_shut = false;
+        self.gate.lock().shut = &[];
         self.gate.changed.notify_all();
         if let Some(session) = self.session.take() {
             let ended = session.umount_and_join();
@@ -185,6 +207,7 @@ struct Files {
 
 impl Files {
     const NAMES: [&str; 3] = [CACHED, UNCACHED, WRITTEN];
+    const NODES: [INodeNo; 3] = [INodeNo(2), INodeNo(3), INodeNo(4)];
 
     fn attributes(&self, node: INodeNo) -> FileAttr {
         let is_root = node == INodeNo::ROOT;
@@ -233,8 +256,8 @@ impl Filesystem for Files {
     fn lookup(&self, _: &fuser::Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
         match Files::NAMES.iter().position(|known| name == *known) {
             Some(at) => {
-                let attributes = self.attributes(INodeNo(at as u64 + 2));
-                reply.entry(&ASKED_EACH_TIME, &attributes, Generation(0));
+                let attributes = self.attributes(Files::NODES[at]);
+                reply.entry(&REMEMBERED, &attributes, Generation(0));
             }
             None => reply.error(Errno::ENOENT),
         }
@@ -258,11 +281,11 @@ impl Filesystem for Files {
             3 => FopenFlags::FOPEN_DIRECT_IO,
             _ => FopenFlags::empty(),
         };
-        reply.opened(FileHandle(0), flags);
+        self.later(Request::Attributes, move || reply.opened(FileHandle(0), flags));
     }
 
     fn flush(&self, _: &fuser::Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        self.later(Request::Attributes, move || reply.ok());
+        self.later(Request::Closing, move || reply.ok());
     }
 
     fn read(
