@@ -74,9 +74,7 @@ impl<'a> Pace<'a> {
     }
 
     /// Waits until the data connection is ready, and then until the limits let something through; gives how many bytes of
-    /// `wanted` may be moved in this turn, never 0.
-    ///
-    /// Ready is at once if it is so, unless this turn has moved enough. Without limits the second wait costs nothing.
+    /// `wanted` may be moved in this turn, never 0. Without limits the second wait costs nothing.
     pub(crate) async fn ready(
         &mut self,
         source: &Source,
@@ -97,7 +95,12 @@ impl<'a> Pace<'a> {
         Ok(bytes)
     }
 
-    async fn connection_ready(&mut self, source: &Source, interest: Interest) -> Result<(), TransferError> {
+    /// Waits until the data connection is ready: at once if it is so, unless this turn has moved enough.
+    pub(crate) async fn connection_ready(
+        &mut self,
+        source: &Source,
+        interest: Interest,
+    ) -> Result<(), TransferError> {
         let outcome = if self.turn_bytes >= self.turn_bytes_max {
             self.turn_bytes = 0;
             let next_turn = source.next_turn(interest);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use support::{
     connected_pair, contents, empty_file, file_of, on_each_backend, reader, routes, sample, writer,
 };
-use transfer::{Limits, Progress, RateLimit, RateLimiter, TransferOptions, download, upload};
+use transfer::{Limits, Progress, RateLimit, RateLimiter, TransferOptions, TransferType, download, upload};
 
 fn limiter(bytes_per_second: u64, burst_bytes: u64) -> Arc<RateLimiter> {
     let number = |number| NonZeroU64::new(number).expect("not zero");
@@ -62,6 +62,39 @@ fn several_downloads_of_one_user_move_no_more_than_the_limit() {
                 assert_eq!(task.await.expect("a task"), BYTES as u64);
                 assert_eq!(peer.join().expect("the peer").len(), BYTES);
             }
+        }
+    });
+}
+
+/// Who converts line ends stands in the same line as everybody else, and once.
+#[test]
+fn text_and_images_share_a_limit_alike() {
+    const BYTES: usize = 1 << 19;
+    on_each_backend(|| async {
+        let user = limiter(8_000_000, 1 << 16);
+        let file = Rc::new(file_of(&vec![b'x'; BYTES]));
+        let mut transfers = Vec::new();
+        for transfer_type in [TransferType::Ascii].into_iter().chain([TransferType::Image; 7]) {
+            let (stream, peer) = connected_pair().await;
+            let peer = reader(peer);
+            let limits = Limits::new(None, Some(Arc::clone(&user)), None);
+            let options = TransferOptions { limits, transfer_type, ..TransferOptions::default() };
+            let progress = Rc::new(Progress::new());
+            let (file, moved) = (Rc::clone(&file), Rc::clone(&progress));
+            let task = runtime::spawn(async move {
+                download(&file, 0..BYTES as u64, &stream, options, &moved).await.expect("sent");
+                stream.close().await;
+            });
+            transfers.push((task, progress, peer));
+        }
+        while !transfers.iter().any(|(task, ..)| task.is_finished()) {
+            runtime::sleep_until(Instant::now() + Duration::from_millis(1)).await;
+        }
+        let text = transfers[0].1.bytes();
+        assert!(text >= BYTES as u64 * 3 / 4, "{text} of {BYTES} bytes when another was done");
+        for (task, _, peer) in transfers {
+            task.await.expect("a task");
+            assert_eq!(peer.join().expect("the peer").len(), BYTES);
         }
     });
 }

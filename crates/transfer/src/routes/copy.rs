@@ -66,8 +66,9 @@ pub(crate) async fn send(
     let mut sent: u64 = 0;
     let mut converted = Vec::new();
     while offset < range.end {
-        // Before a buffer is filled: while the peer does not take anything, none is held.
-        pace.ready(stream.source(), Interest::Writable, range.end - offset).await?;
+        // Before a buffer is filled: while the peer does not take anything, none is held. How many bytes there are to send, and
+        // to reserve of a limit, is known only when they are read.
+        pace.connection_ready(stream.source(), Interest::Writable).await?;
         let length = usize::try_from(range.end - offset).unwrap_or(usize::MAX);
         let (buffer, read, waited) = cache::read(file, system, Buffer::take(), length, offset).await?;
         if waited {
