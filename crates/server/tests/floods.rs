@@ -10,8 +10,9 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use raw::PATIENCE;
+use nix::sys::signal::Signal;
 use raw::process::resident_bytes;
+use raw::{Client, PATIENCE};
 use support::server::Server;
 
 /// Six bytes with an answer of some hundred, which need no login.
@@ -78,4 +79,31 @@ fn whoever_reads_no_answers_costs_little() {
     let grown = resident_bytes(server.pid()).saturating_sub(before);
     assert!(grown < CLIENTS as u64 * BYTES_EACH_MAX, "{grown} bytes for {CLIENTS} clients");
     drop(clients);
+}
+
+/// Both have asked before the server looks, one without a pause. In which order they had their turns, the log tells.
+#[test]
+fn whoever_asks_without_a_pause_does_not_keep_the_others_waiting() {
+    const TIMES: usize = 3000;
+    /// Commands of a hundred bytes that one turn may work off, with room for those that were read together with the last.
+    const TURN_MAX: usize = 1000;
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let server = Server::start(scratch.path(), &["--log-level", "debug", "--workers", "1"]);
+    let mut client = connect(server.address());
+    client.set_write_timeout(Some(PATIENCE)).expect("a socket option");
+    let mut greeting = [0; 4];
+    client.read_exact(&mut greeting).expect("a greeting");
+    let mut other = Client::connect(server.address());
+
+    server.signal(Signal::SIGSTOP);
+    let asked = format!("USER {:u<93}\r\n", "");
+    client.write_all(asked.repeat(TIMES).as_bytes()).expect("the kernel takes what the server has not read");
+    other.sends("SYST\r\n");
+    server.signal(Signal::SIGCONT);
+    other.hears_any();
+    server.logs("\"line\":\"USER", TIMES);
+    let lines = server.log();
+    let commands: Vec<&String> = lines.iter().filter(|line| line.contains("\"line\":")).collect();
+    let before = commands.iter().position(|line| line.contains("\"line\":\"SYST")).expect("it was asked");
+    assert!(before <= TURN_MAX, "the other's turn came after {before} commands");
 }
