@@ -34,6 +34,8 @@ Examples:
   loadtest compare small-files --a ringftpd --b 'roofline 127.0.0.1:{port}'
       Processor time per session of two servers, in turn on the same core.
 
+Ctrl-C ends a run early: what was measured until then is printed.
+
 Exit codes: 0 without errors, 1 with errors or where the run ended early, 2 where it could not begin.";
 
 #[derive(Debug, Subcommand)]
@@ -94,8 +96,9 @@ impl Command {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RunOptions {
-    /// The server. The path is the file that is fetched; for `list` the directory; for `upload`, `abort` and `mixed` the
-    /// directory that is stored into, unless --upload-to says another; for `fxp` the file. Without this, a server is started.
+    /// The server. The path is the file that is fetched; for `list` the directory that is listed; for `upload` the one that is
+    /// stored into. `mixed`, `abort` and `fxp` store into the directory of the login, unless --upload-to says another. Without
+    /// this, a server is started.
     #[arg(long, value_name = "ftp://[USER:PASS@]HOST[:PORT][/PATH]")]
     pub(crate) target: Option<Target>,
 
@@ -112,7 +115,7 @@ pub(crate) struct RunOptions {
     pub(crate) sessions: Option<usize>,
 
     /// How long it is measured, as 10s, 500ms or 2m.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     pub(crate) duration: Duration,
 
     /// What goes before, and is not measured.
@@ -158,7 +161,7 @@ pub(crate) struct RunOptions {
     pub(crate) mix: Mix,
 
     /// Give a session up when nothing has happened in it for so long.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = some_time)]
     pub(crate) timeout: Duration,
 
     /// End the run when nothing but errors has come for so long.
@@ -173,9 +176,6 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "auto|io_uring|epoll", default_value_t = BackendChoice::Epoll)]
     pub(crate) runtime: BackendChoice,
 
-    #[command(flatten)]
-    pub(crate) server: ServerOptions,
-
     /// Write the report here.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -183,6 +183,9 @@ pub(crate) struct RunOptions {
     /// Write the report as a page here.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -198,7 +201,7 @@ pub(crate) struct ServerOptions {
     pub(crate) server_workers: usize,
 
     /// The process whose processor time and memory are reported [default: the one that listens on the target's port].
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", requires = "target")]
     pub(crate) server_pid: Option<i32>,
 
     /// The control group (cgroup) that the server runs in, as a folder: processor time is taken from there, so that
@@ -279,6 +282,14 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| String::from("expected a time, as 10s, 500ms or 2m"))
 }
 
+/// A time, and not none at all.
+fn some_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err(String::from("expected a time above 0")),
+        time => Ok(time),
+    }
+}
+
 fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let scale: u64 = match &text[digits.len()..] {
@@ -317,6 +328,10 @@ mod tests {
         let refused = |arguments: &[&str]| Cli::try_parse_from(arguments).is_err();
         assert!(refused(&["loadtest", "noop", "--sessions", "0"]));
         assert!(refused(&["loadtest", "noop", "--rate", "-1"]));
+        assert!(refused(&["loadtest", "noop", "--duration", "0s"]));
+        assert!(refused(&["loadtest", "noop", "--timeout", "0"]));
+        assert!(!refused(&["loadtest", "noop", "--warmup", "0s"]));
+        assert!(refused(&["loadtest", "noop", "--server-pid", "1"]));
         assert!(refused(&["loadtest", "noop", "--target", "http://x/"]));
         assert!(refused(&["loadtest", "noop", "--target", "ftp://x/", "--server", "ringftpd"]));
         assert!(!refused(&["loadtest", "noop", "--target", "ftp://x/", "--rate", "1.5"]));

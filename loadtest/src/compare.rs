@@ -4,6 +4,8 @@
 use anyhow::{Context as _, bail};
 
 use crate::cli::{CompareOptions, RunOptions};
+use crate::interrupt;
+use crate::output::{OutputFile, print};
 use crate::report::{Report, table};
 use crate::run::run;
 
@@ -16,46 +18,66 @@ pub(crate) fn compare(options: &CompareOptions) -> anyhow::Result<bool> {
     if options.run.target.is_some() || options.run.server.server.is_some() {
         bail!("compare starts its servers by --a and --b: it takes no --target and no --server");
     }
+    let json = options.run.json.as_deref().map(OutputFile::open).transpose()?;
     let unit = options.scenario.unit();
-    println!("{}: processor time of the server for each {unit}, in microseconds", options.scenario.name());
-    println!("  A: {}\n  B: {}\n", options.a, options.b);
-    println!("  {:>4}{:>12}{:>12}{:>8}{:>14}{:>14}", "pair", "A", "B", "A/B", "A per second", "B per second");
+    print(&format!(
+        "{}: processor time of the server for each {unit}, in microseconds\n  A: {}\n  B: {}\n\n  \
+         {:>4}{:>12}{:>12}{:>8}{:>14}{:>14}\n",
+        options.scenario.name(),
+        options.a,
+        options.b,
+        "pair",
+        "A",
+        "B",
+        "A/B",
+        "A per second",
+        "B per second"
+    ))?;
     let (mut ones, mut others, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     let mut clean = true;
     for pair in 1..=options.pairs {
-        let (one, one_us) = measure(options, &options.a)?;
-        let (other, other_us) = measure(options, &options.b)?;
-        println!(
-            "  {pair:>4}{one_us:>12.2}{other_us:>12.2}{:>8.2}{:>14.0}{:>14.0}",
+        let (one, other) = (measure(options, &options.a), measure(options, &options.b));
+        if interrupt::is_received() {
+            // The pair that was under way counts for nothing.
+            clean = false;
+            break;
+        }
+        let ((one, one_us), (other, other_us)) = (one?, other?);
+        print(&format!(
+            "  {pair:>4}{one_us:>12.2}{other_us:>12.2}{:>8.2}{:>14.0}{:>14.0}\n",
             one_us / other_us,
             one.units_per_s,
             other.units_per_s
-        );
+        ))?;
         for report in [&one, &other] {
             clean &= report.is_clean();
             if !report.is_clean() {
-                print!("{}", table(report));
+                print(&table(report))?;
             }
         }
         ones.push(one_us);
         others.push(other_us);
         ratios.push(one_us / other_us);
     }
+    let pairs = ratios.len();
+    if pairs == 0 {
+        interrupt::check()?;
+    }
     let [one, other, ratio] = [ones, others, ratios].map(Spread::of);
-    println!(
-        "\n  median A {:.2}, B {:.2}; A/B median {:.3}, min {:.3}, max {:.3}",
-        one.median, other.median, ratio.median, ratio.min, ratio.max
-    );
-    if let Some(path) = &options.run.json {
+    let ended_early = if pairs < options.pairs { "ENDED EARLY: interrupted; " } else { "" };
+    if let Some(file) = json {
         let summary = serde_json::json!({
-            "scenario": options.scenario, "unit": unit, "pairs": options.pairs,
+            "scenario": options.scenario, "unit": unit, "pairs": pairs,
             "a": { "command": options.a, "processor_us_per_unit_median": one.median },
             "b": { "command": options.b, "processor_us_per_unit_median": other.median },
             "ratio": { "median": ratio.median, "min": ratio.min, "max": ratio.max },
         });
-        std::fs::write(path, summary.to_string())
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        file.write(&summary.to_string())?;
     }
+    print(&format!(
+        "\n  {ended_early}median A {:.2}, B {:.2}; A/B median {:.3}, min {:.3}, max {:.3}\n",
+        one.median, other.median, ratio.median, ratio.min, ratio.max
+    ))?;
     Ok(clean)
 }
 

@@ -1,6 +1,7 @@
 //! What this machine can hold, said before the run.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -58,6 +59,36 @@ pub(crate) fn check_descriptors(scenario: Scenario, asked: Option<usize>) -> any
     runtime::reserve_descriptors(reserved).context("cannot make room for the descriptors")?;
     let descriptors_left = usize::try_from(hard - needed + own - DESCRIPTORS_OWN).unwrap_or(usize::MAX);
     Ok(Held { sessions, descriptors_left })
+}
+
+/// Checks that each of the workers has a core of its own: two that share one measure each other.
+///
+/// # Errors
+///
+/// If there are fewer, with their number.
+pub(crate) fn check_workers(workers: usize, cores: usize, is_elsewhere: bool) -> anyhow::Result<()> {
+    if workers > cores {
+        let which = if is_elsewhere { "this process may use" } else { "are left beside the server's" };
+        bail!("{workers} workers take a core each, and {cores} {which}: at most --workers {cores}");
+    }
+    Ok(())
+}
+
+/// Checks that units begin at all while it is measured.
+///
+/// # Errors
+///
+/// If none does, with the rate that would do.
+pub(crate) fn check_begins(rate: f64, duration: Duration) -> anyhow::Result<()> {
+    let seconds = duration.as_secs_f64();
+    if rate * seconds < 1.0 {
+        bail!(
+            "at a rate of {rate} a second nothing begins in the {seconds} s that are measured: at least --rate {}, or a longer \
+             --duration",
+            1.0 / seconds
+        );
+    }
+    Ok(())
 }
 
 /// Checks that this machine can begin so many units a second.
@@ -168,6 +199,12 @@ mod tests {
         assert!(rate(Scenario::Login, 900_000.0).unwrap_err().contains("local ports"));
         assert_eq!(rate(Scenario::Noop, 900_000.0), Ok(()));
         assert_eq!(rate(Scenario::Login, 1.0), Ok(()));
+        let refused = check_workers(100_000_000, 2, true).unwrap_err().to_string();
+        assert!(refused.contains("--workers 2"), "{refused}");
+        assert!(check_workers(2, 2, false).is_ok());
+        let refused = check_begins(1e-300, Duration::from_secs(4)).unwrap_err().to_string();
+        assert!(refused.contains("--rate 0.25"), "{refused}");
+        assert!(check_begins(0.25, Duration::from_secs(4)).is_ok());
     }
 
     #[test]

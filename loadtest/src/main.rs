@@ -11,8 +11,10 @@ mod compare;
 mod content;
 mod failure;
 mod gate;
+mod interrupt;
 mod limits;
 mod measure;
+mod output;
 mod pace;
 mod plan;
 mod probe;
@@ -28,13 +30,13 @@ mod target;
 mod worker;
 
 use std::fs;
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
 
 use cli::{Cli, Command, ReportOptions, RunOptions};
+use output::OutputFile;
 use report::Report;
 use scenario::Scenario;
 
@@ -46,12 +48,12 @@ const EXIT_NOT_BEGUN: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let outcome = match (&cli.command, cli.command.scenario()) {
+    let outcome = interrupt::listen().and_then(|()| match (&cli.command, cli.command.scenario()) {
         (_, Some((scenario, options))) => load(scenario, options),
         (Command::Report(options), None) => lay_over(options).map(|()| true),
         (Command::Compare(options), None) => compare::compare(options),
         _ => Ok(true),
-    };
+    });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -64,17 +66,23 @@ fn main() -> ExitCode {
 
 /// Runs a scenario and reports it; whether all went well.
 fn load(scenario: Scenario, options: &RunOptions) -> anyhow::Result<bool> {
+    let json = options.json.as_deref().map(OutputFile::open).transpose()?;
+    let html = options.html.as_deref().map(OutputFile::open).transpose()?;
     let report = run::run(scenario, options, false)?;
-    print!("{}", report::table(&report));
-    if let Some(path) = &options.json {
-        write(path, &serde_json::to_string_pretty(&report)?)?;
+    let as_json = serde_json::to_string_pretty(&report)?;
+    let (as_table, clean, name) = (report::table(&report), report.is_clean(), report.target.clone());
+    // What was measured goes wherever it still can.
+    let written = [
+        json.map_or(Ok(()), |file| file.write(&as_json)),
+        html.map_or(Ok(()), |file| file.write(&report::page(&[(name, report)])?)),
+        output::print(&as_table),
+    ];
+    let mut all_written = true;
+    for error in written.into_iter().filter_map(Result::err) {
+        eprintln!("loadtest: {error:#}");
+        all_written = false;
     }
-    let clean = report.is_clean();
-    if let Some(path) = &options.html {
-        let name = report.target.clone();
-        write(path, &report::page(&[(name, report)])?)?;
-    }
-    Ok(clean)
+    Ok(clean && all_written)
 }
 
 fn lay_over(options: &ReportOptions) -> anyhow::Result<()> {
@@ -86,9 +94,5 @@ fn lay_over(options: &ReportOptions) -> anyhow::Result<()> {
         Ok((name, report))
     };
     let reports = options.reports.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
-    write(&options.html, &report::page(&reports)?)
-}
-
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    OutputFile::open(&options.html)?.write(&report::page(&reports)?)
 }

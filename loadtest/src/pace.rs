@@ -44,9 +44,10 @@ impl Pace {
     /// The pace of one worker; the units of several interleave.
     pub(crate) fn new(plan: &Plan, share: Share) -> Self {
         let Some(rate) = plan.rate else { return Self::Closed };
-        #[expect(clippy::cast_precision_loss, reason = "a number of cores")]
-        let (index, workers) = (share.index as f64, share.workers as f64);
-        let interval = Duration::from_secs_f64(workers / rate);
+        #[expect(clippy::cast_precision_loss, reason = "numbers of cores and of commands")]
+        let (index, workers, at_once) =
+            (share.index as f64, share.workers as f64, plan.units_at_once() as f64);
+        let interval = Duration::from_secs_f64(workers * at_once / rate);
         let next = plan.window.began + interval.mul_f64(index / workers);
         let (due, idle) = (RefCell::default(), RefCell::default());
         Self::Open(Schedule { interval, next: Cell::new(next), due, idle })

@@ -49,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) window: Window,
     pub(crate) rendezvous: Rendezvous,
     pub(crate) stopped: AtomicBool,
+    /// Nobody waits for what is under way.
+    pub(crate) abandoned: AtomicBool,
     /// What was to be seen of idle sessions was seen: they may go.
     pub(crate) looked_at: AtomicBool,
 }
@@ -105,5 +107,26 @@ impl Plan {
 
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether not even what is under way is waited for.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the directory that is listed is the one that files come into.
+    pub(crate) fn lists_what_it_stores_into(&self) -> bool {
+        let folder = &self.server.upload_folder;
+        let bare = |path: &[u8]| path.strip_suffix(b"/").unwrap_or(path).to_vec();
+        bare(folder) == bare(&self.listed.path)
+    }
+
+    /// How many units begin together.
+    pub(crate) fn units_at_once(&self) -> usize {
+        if self.scenario == Scenario::Noop { self.pipeline } else { 1 }
     }
 }

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use runtime::{WorkerConfig, spawn_worker};
 
 use crate::cli::RunOptions;
+use crate::interrupt;
 use crate::limits;
 use crate::measure::{
     Live, Memory, ProcessorClock, Recorder, ServerUsage, Window, descriptors, memory, own_processor_time,
@@ -27,6 +28,8 @@ use crate::worker::{Share, work};
 const LOOK: Duration = Duration::from_millis(50);
 /// Why a run ended whose server is gone.
 const SERVER_ENDED: &str = "the server's process has ended";
+/// Why a run ended that somebody ended.
+const INTERRUPTED: &str = "interrupted";
 /// How long a server may take to close what its clients left.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
 
@@ -145,7 +148,6 @@ impl Watcher<'_> {
     fn watch(&self, progress: &mut Progress) -> Watched {
         let window = self.plan.window;
         let mut ended_early = self.wait_until(window.opens, progress);
-        let opened = Instant::now();
         let tester_before = own_processor_time();
         let server_before = self.server_time();
         if ended_early.is_none() {
@@ -153,6 +155,9 @@ impl Watcher<'_> {
         }
         if ended_early.is_some() {
             self.plan.stop();
+        }
+        if interrupt::is_received() {
+            self.plan.abandon();
         }
         let mut memory_seen = None;
         if self.plan.scenario == Scenario::Idle {
@@ -162,7 +167,9 @@ impl Watcher<'_> {
             let ended = self.wait_until_all_is_done(progress);
             ended_early = ended_early.or(ended);
         }
-        let measured = opened.elapsed();
+        let now = Instant::now();
+        let ended = if window.to_the_end { now } else { now.min(window.closes) };
+        let measured = ended.saturating_duration_since(window.opens);
         let processor =
             self.server_time().zip(server_before).map(|(after, before)| after.saturating_sub(before));
         let tester = own_processor_time().saturating_sub(tester_before);
@@ -185,7 +192,11 @@ impl Watcher<'_> {
         loop {
             let totals = Totals::of(self.live);
             let all_came = totals.units + totals.errors >= self.plan.sessions as u64;
-            if all_came || self.plan.is_stopped() || self.threads.iter().all(JoinHandle::is_finished) {
+            if all_came
+                || self.plan.is_stopped()
+                || interrupt::is_received()
+                || self.threads.iter().all(JoinHandle::is_finished)
+            {
                 break;
             }
             sleep(LOOK);
@@ -200,13 +211,26 @@ impl Watcher<'_> {
         let mut reason = None;
         while !self.threads.iter().all(JoinHandle::is_finished) {
             progress.show(Instant::now(), Totals::of(self.live), self.plan.scenario.unit());
-            if reason.is_none() && self.server_has_ended() {
-                reason = Some(String::from(SERVER_ENDED));
+            if reason.is_none() {
+                reason = self.reason_to_end();
+            }
+            if reason.is_some() {
                 self.plan.stop();
+            }
+            if interrupt::is_received() {
+                self.plan.abandon();
             }
             sleep(LOOK);
         }
         reason
+    }
+
+    /// Somebody ends the run, or the server is gone.
+    fn reason_to_end(&self) -> Option<String> {
+        if interrupt::is_received() {
+            return Some(String::from(INTERRUPTED));
+        }
+        self.server_has_ended().then(|| String::from(SERVER_ENDED))
     }
 
     fn server_has_ended(&self) -> bool {
@@ -231,8 +255,8 @@ impl Watcher<'_> {
             }
             let totals = Totals::of(self.live);
             progress.show(now, totals, self.plan.scenario.unit());
-            if self.server_has_ended() {
-                return Some(String::from(SERVER_ENDED));
+            if let Some(reason) = self.reason_to_end() {
+                return Some(reason);
             }
             let has_progress = totals.units > last_good.1.units || totals.bytes > last_good.1.bytes;
             if has_progress || totals.errors == last_good.1.errors {
@@ -254,7 +278,7 @@ fn usage(plan: &Plan, clock: ProcessorClock, before: &Before, watched: &ServerWa
     let grown =
         watched.memory_bytes_at_end.zip(before.memory_bytes).map(|(end, before)| end.saturating_sub(before));
     #[expect(clippy::cast_precision_loss, reason = "memory of a machine, and its sessions")]
-    let each = grown.map(|grown| grown as f64 / watched.units.max(1) as f64);
+    let each = grown.filter(|&grown| grown > 0).map(|grown| grown as f64 / watched.units.max(1) as f64);
     ServerUsage {
         pid: pid.as_raw(),
         processor_s: watched.processor.unwrap_or_default().as_secs_f64(),
@@ -272,7 +296,8 @@ fn settled_descriptors(pid: Pid, before: Option<u64>) -> Option<u64> {
     let deadline = Instant::now() + SETTLE_MAX;
     loop {
         let now = descriptors(pid);
-        if now <= before.map(|before| before + descriptors_kept()) || Instant::now() >= deadline {
+        let has_settled = now <= before.map(|before| before + descriptors_kept());
+        if has_settled || interrupt::is_received() || Instant::now() >= deadline {
             return now;
         }
         sleep(LOOK);

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, bail};
 use nix::unistd::Pid;
 use runtime::{Backend, WorkerConfig, spawn_worker};
 
-use crate::cli::RunOptions;
+use crate::cli::{RunOptions, ServerOptions};
 use crate::content::Content;
+use crate::interrupt;
 use crate::limits;
 use crate::measure::{ProcessorClock, Window};
 use crate::plan::{Endpoint, Listed, Plan};
@@ -21,6 +23,9 @@ use crate::server::{OwnServer, ServerCommand, Tree, TreeFiles, cores, listening_
 /// Sessions that share a source address on loopback, if nobody says: no more than a server has passive ports, as a port
 /// serves each address once at a time.
 const SESSIONS_PER_SOURCE: usize = 8;
+
+/// How often it is looked whether the first session is over.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Everything that a run needs. The server of the tester's own ends with it.
 pub(crate) struct Setup {
@@ -63,6 +68,7 @@ impl Setup {
         let split = cores(&allowed, for_server.max(1));
         let tester = if options.target.is_some() { &allowed } else { &split.tester };
         let workers = options.workers.unwrap_or(tester.len());
+        limits::check_workers(workers, tester.len(), options.target.is_some())?;
         let seed = options.seed.unwrap_or_else(seed_of_the_clock);
 
         let place = match &options.target {
@@ -79,20 +85,9 @@ impl Setup {
         limits::check_ports(sessions, sources.len())?;
         if let Some(rate) = options.rate {
             limits::check_rate(scenario, rate, workers, sources.len(), is_loopback)?;
+            limits::check_begins(rate, options.duration)?;
         }
-        let server_clock = match (&place.server, options.server.server_pid) {
-            (Some(server), _) => Some(server.pid()),
-            (None, Some(pid)) => Some(Pid::from_raw(pid)),
-            (None, None) => listening_process(place.endpoint.address),
-        }
-        .map(ProcessorClock::of);
-        let server_clock = server_clock.map(|clock| {
-            let other = other.as_ref().and_then(|other| {
-                let own = other.server.as_ref().map(OwnServer::pid);
-                own.or_else(|| listening_process(other.endpoint.address))
-            });
-            clock.and(other).in_cgroup(options.server.server_cgroup.as_deref())
-        });
+        let server_clock = server_clock(&place, other.as_ref(), &options.server)?;
         let cores: Vec<usize> = tester.iter().copied().cycle().take(workers).collect();
         let target = match &other {
             Some(other) if options.target.is_some() => format!("{} and {}", place.target, other.target),
@@ -118,6 +113,7 @@ impl Setup {
             window: Window::new(Instant::now(), Duration::ZERO, options.timeout),
             rendezvous: Rendezvous::new(sessions),
             stopped: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
             looked_at: AtomicBool::new(false),
         };
         plan = ask(plan, backend, cores[0], &target)?;
@@ -132,6 +128,41 @@ impl Setup {
             other: other.and_then(|other| other.server.zip(other.tree)),
         })
     }
+}
+
+/// What tells the processor time of the server, or of both; nothing where the server is on another machine.
+fn server_clock(
+    place: &Place,
+    other: Option<&Place>,
+    options: &ServerOptions,
+) -> anyhow::Result<Option<ProcessorClock>> {
+    let process = |place: &Place| {
+        let own = place.server.as_ref().map(OwnServer::pid);
+        own.or_else(|| listening_process(place.endpoint.address))
+    };
+    let pid = match options.server_pid {
+        Some(pid) => Some(Pid::from_raw(pid)),
+        None => process(place),
+    };
+    let Some(pid) = pid else {
+        if let Some(folder) = &options.server_cgroup {
+            bail!(
+                "--server-cgroup {}: no process of the server is seen, name one by --server-pid",
+                folder.display()
+            );
+        }
+        return Ok(None);
+    };
+    let clock = ProcessorClock::of(pid).and(other.and_then(process));
+    if let Some(pid) = options.server_pid {
+        clock.now().with_context(|| format!("--server-pid {pid} is no process that can be looked at"))?;
+    }
+    let Some(folder) = &options.server_cgroup else { return Ok(Some(clock)) };
+    let clock = clock.in_cgroup(folder);
+    clock
+        .now()
+        .with_context(|| format!("--server-cgroup {} is none that can be looked at", folder.display()))?;
+    Ok(Some(clock))
 }
 
 /// Refuses what the scenario makes no sense with.
@@ -160,7 +191,7 @@ impl Place {
     ) -> anyhow::Result<Self> {
         let address = target.resolve().with_context(|| format!("cannot resolve {}", target.host))?;
         if scenario.fetches() && target.path.is_empty() {
-            bail!("{} fetches a file: name it in the target, as ftp://{}/file", scenario.name(), target.host);
+            bail!("{} fetches a file: name it in the target, as {target}/file", scenario.name());
         }
         let mut upload_folder = match &options.upload_to {
             Some(folder) => folder.clone().into_bytes(),
@@ -180,7 +211,7 @@ impl Place {
         Ok(Self {
             endpoint,
             listed: if scenario == Scenario::List { target.path.clone() } else { Vec::new() },
-            target: format!("ftp://{}:{}", target.host, target.port),
+            target: target.to_string(),
             server: None,
             tree: None,
         })
@@ -236,12 +267,20 @@ fn ask(plan: Plan, backend: Backend, core: usize, target: &str) -> anyhow::Resul
     let asked = Arc::clone(&plan);
     let config = WorkerConfig { name: String::from("probe"), core, backend };
     let thread = spawn_worker(config, move || probe(asked)).context("cannot start a worker")?;
+    while !thread.is_finished() {
+        interrupt::check()?;
+        sleep(LOOK_AGAIN);
+    }
     let probed = thread.join().map_err(|_| anyhow::anyhow!("the first session panicked"))?;
     let probed = probed
         .with_context(|| format!("the first session with {target} ({}) failed", plan.server.address))?;
     let Ok(mut plan) = Arc::try_unwrap(plan).map_err(drop) else { bail!("the first session did not end") };
     plan.data = probed.data;
     plan.listed = probed.listed;
+    if plan.scenario.stores() && plan.lists_what_it_stores_into() {
+        // What is listed changes all the time.
+        plan.listed.lines = None;
+    }
     if let Some(content) = probed.content {
         settle(&mut plan.server, content, target)?;
     }

@@ -33,6 +33,16 @@ impl fmt::Debug for Target {
     }
 }
 
+/// The server alone.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "ftp://[{}]:{}", self.host, self.port),
+            false => write!(f, "ftp://{}:{}", self.host, self.port),
+        }
+    }
+}
+
 /// The user's fault: this is no address of an FTP server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum TargetError {

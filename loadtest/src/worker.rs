@@ -2,13 +2,17 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use runtime::spawn;
+use runtime::{Task, TaskError, sleep_until, spawn};
 
 use crate::measure::{Live, Recorder};
 use crate::pace::keep_time;
 use crate::plan::Plan;
 use crate::slot::{Desk, Slot};
+
+/// How often it is looked whether the sessions have come to their end, once the run's time is over.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Which of the workers this is.
 #[derive(Debug, Clone, Copy)]
@@ -28,13 +32,21 @@ pub(crate) async fn work(plan: Arc<Plan>, share: Share, live: Arc<Live>) -> Reco
             spawn(plan.scenario.run(slot))
         })
         .collect();
-    for slot in slots {
-        if let Err(error) = slot.await {
-            eprintln!("loadtest: a session's task ended: {error}");
-        }
-    }
     // Its timer may be gone; then there is nothing to say about lateness.
     let _ = clock.await;
+    while !slots.iter().all(Task::is_finished) {
+        if plan.is_abandoned() {
+            slots.iter().for_each(Task::abort);
+        }
+        sleep_until(Instant::now() + LOOK_AGAIN).await;
+    }
+    for slot in slots {
+        match slot.await {
+            Ok(()) => {}
+            Err(TaskError::Aborted) if plan.is_abandoned() => {}
+            Err(error) => eprintln!("loadtest: a session's task ended: {error}"),
+        }
+    }
     runtime::drained().await;
     let empty = Recorder::new(plan.window, Arc::default());
     desk.recorder.replace(empty)

@@ -3,25 +3,15 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
 use std::thread;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::{loadtest, report, stdout};
-
-/// The server beside this program: cargo does not tell it to tests of other packages.
-fn ringftpd() -> PathBuf {
-    let binary = Path::new(env!("CARGO_BIN_EXE_loadtest")).with_file_name("ringftpd");
-    assert!(binary.is_file(), "there is no {}: run `cargo build -p ringftpd` first", binary.display());
-    binary
-}
+use support::{Ringftpd, loadtest, report, stdout};
 
 #[track_caller]
 fn runs(arguments: &[&str]) -> String {
-    ringftpd();
+    support::ringftpd();
     let (output, report) = report(arguments);
     let text = stdout(&output);
     assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
@@ -92,7 +82,10 @@ fn what_makes_no_sense_is_refused_in_one_line() {
         (&["pasv", "--sessions", "100000000"], "it can hold"),
         (&["fxp", "--target", "ftp://127.0.0.1:1/x"], "--target2"),
         (&["small-files", "--target", "ftp://127.0.0.1:1"], "name it in the target"),
+        (&["small-files", "--target", "ftp://[::1]:1"], "as ftp://[::1]:1/file"),
         (&["login", "--server", "/no/such/server"], "cannot start"),
+        (&["noop", "--workers", "100000000"], "at most --workers "),
+        (&["noop", "--rate", "1e-300"], "at least --rate 0.1"),
     ] {
         let output = loadtest(arguments);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
@@ -106,26 +99,9 @@ fn what_makes_no_sense_is_refused_in_one_line() {
 #[test]
 fn a_server_that_is_killed_in_the_run_ends_it_with_what_was_measured() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = Command::new(ringftpd());
-    server.arg("serve").arg(folder.path()).args(["--listen", "127.0.0.1:0", "--log-format", "json"]);
-    let mut server = server.stderr(Stdio::piped()).spawn().unwrap();
-    let (sender, addresses) = mpsc::channel();
-    let log = std::io::BufReader::new(server.stderr.take().unwrap());
-    // Its log is read to the end, lest it waits.
-    let reader = thread::spawn(move || {
-        for line in std::io::BufRead::lines(log).map_while(Result::ok) {
-            let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-            let message =
-                entry["message"].as_str().or(entry["fields"]["message"].as_str()).unwrap_or_default();
-            if let Some(rest) = message.strip_prefix("listening on ") {
-                let address = rest.split(';').next().unwrap_or_default().to_owned();
-                // The test may have what it wanted.
-                let _ = sender.send(address);
-            }
-        }
-    });
-    let target = format!("ftp://{}", addresses.recv().unwrap());
-    let pid = Pid::from_raw(server.id().try_into().unwrap());
+    let server = Ringftpd::serving(folder.path());
+    let target = format!("ftp://{}", server.address());
+    let pid = server.pid();
     let sessions = |pid: Pid| std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
     let quiet = sessions(pid);
     let killer = thread::spawn(move || {
@@ -139,8 +115,6 @@ fn a_server_that_is_killed_in_the_run_ends_it_with_what_was_measured() {
     let (output, report) =
         report(&["noop", "--target", &target, "--sessions", "8", "--warmup", "0s", "--duration", "60s"]);
     killer.join().unwrap();
-    server.wait().unwrap();
-    reader.join().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(stdout(&output).contains("ENDED EARLY: the server's process has ended"), "{output:?}");
     assert!(report["units"].as_u64().unwrap() > 0, "{report}");

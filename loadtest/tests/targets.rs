@@ -104,6 +104,47 @@ fn a_server_that_falls_silent_in_the_run_is_told_with_what_was_measured_until_th
 }
 
 #[test]
+fn a_process_or_a_control_group_that_is_not_there_is_told() {
+    let target = format!("ftp://{}", fake::start(Faults::default()));
+    let refused = |arguments: &[&str]| {
+        let output = support::loadtest(&[&["login", "--target", &target], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        support::stderr(&output)
+    };
+    let said = refused(&["--server-pid", "2147483647"]);
+    assert!(said.contains("--server-pid 2147483647 is no process"), "{said}");
+    let said = refused(&["--server-cgroup", "/no/such/group"]);
+    assert!(said.contains("--server-cgroup /no/such/group is none"), "{said}");
+}
+
+/// Uploads come into the directory that is listed, and are no errors of the listing.
+#[test]
+fn mixed_sessions_with_a_server_of_somebody_elses_work() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "some bytes").unwrap();
+    let server = support::Ringftpd::serving(folder.path());
+    let target = format!("ftp://{}/file", server.address());
+    for scenario in ["mixed", "abort"] {
+        let output = support::loadtest(&[
+            scenario,
+            "--target",
+            &target,
+            "--sessions",
+            "8",
+            "--warmup",
+            "0s",
+            "--duration",
+            "500ms",
+            "--mix",
+            "small-files=1,upload=4,list=4",
+            "--upload-size",
+            "1K",
+        ]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+}
+
+#[test]
 fn a_name_without_an_address_is_told() {
     let output = support::loadtest(&["login", "--target", "ftp://nowhere.invalid"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");

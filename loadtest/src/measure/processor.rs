@@ -31,7 +31,8 @@ pub(crate) struct ServerUsage {
     pub(crate) processor_s_per_gib: Option<f64>,
     /// Memory in use at its highest, in bytes.
     pub(crate) memory_bytes_peak: Option<u64>,
-    /// Memory in use at the end of the window less that before the run, for each session, in bytes.
+    /// Memory in use at the end of the window less that before the run, for each session, in bytes; none where it is no more,
+    /// as in a server that had more sessions before.
     pub(crate) memory_bytes_per_session: Option<f64>,
     /// Open descriptors before the run and after it.
     pub(crate) descriptors_before: Option<u64>,
@@ -44,10 +45,10 @@ impl ProcessorClock {
     }
 
     /// The time of everything in a control group, in place of the processes'.
-    pub(crate) fn in_cgroup(self, folder: Option<&Path>) -> Self {
+    pub(crate) fn in_cgroup(self, folder: &Path) -> Self {
         // There is one for the whole life of the program.
-        let cgroup = folder.map(|folder| &*Box::leak(folder.to_owned().into_boxed_path()));
-        Self { cgroup, ..self }
+        let folder = &*Box::leak(folder.to_owned().into_boxed_path());
+        Self { cgroup: Some(folder), ..self }
     }
 
     /// This, and another process.

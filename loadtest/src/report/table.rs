@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::Report;
 use crate::measure::ServerUsage;
+use crate::scenario::Scenario;
 
 /// Where units move less than this each, processor time for each GiB says nothing.
 const GIB_SHOWN_FROM_BYTES: u64 = 32 * 1024;
@@ -31,6 +32,12 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
     )?;
     if let Some(why) = &report.ended_early {
         writeln!(out, "  ENDED EARLY: {why}")?;
+    } else if report.units == 0 && report.errors.is_empty() {
+        writeln!(
+            out,
+            "  NOTHING WAS MEASURED: no {} was complete while it was, --duration is too short",
+            report.unit
+        )?;
     }
     write!(out, "\n  {} {}s, {:.1} a second", report.units, report.unit, report.units_per_s)?;
     if report.bytes > 0 {
@@ -50,6 +57,12 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
     if let Some(server) = &report.server {
         let shows_gib = report.bytes / report.units.max(1) >= GIB_SHOWN_FROM_BYTES;
         write_server(out, server, &report.unit, shows_gib)?;
+        if report.scenario == Scenario::Idle && server.memory_bytes_per_session.is_none() {
+            writeln!(
+                out,
+                "  memory for each session: the server took no more than it had; start it anew to see"
+            )?;
+        }
     }
     writeln!(
         out,

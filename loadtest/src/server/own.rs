@@ -1,6 +1,7 @@
 //! A server that the tester starts, on a core of its own, and ends.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -11,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::affinity::on_cores;
+use crate::interrupt;
 
 /// How long a server may take until it listens, and until it ends.
 const START_MAX: Duration = Duration::from_secs(10);
@@ -104,7 +106,8 @@ impl OwnServer {
             if command.talks_to_others {
                 process.env(MAY_TALK_TO.0, MAY_TALK_TO.1);
             }
-            process.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+            // In a group of its own, Ctrl-C ends the run first, and the run ends the server.
+            process.args(arguments).process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
             process.spawn().with_context(|| format!("cannot start {program}: name it with --server"))
         })?;
         let mut server = Self { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) };
@@ -115,6 +118,7 @@ impl OwnServer {
     fn wait_until_it_listens(&mut self, command: &str) -> anyhow::Result<()> {
         let deadline = Instant::now() + START_MAX;
         while Instant::now() < deadline {
+            interrupt::check()?;
             if let Some(status) = self.child.try_wait()? {
                 bail!("the server ended at its start ({status}): {command}");
             }

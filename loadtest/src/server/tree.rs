@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use tempfile::TempDir;
 
 use crate::content::Content;
+use crate::interrupt;
 use crate::random::Random;
 use crate::scenario::Scenario;
 
@@ -87,6 +88,7 @@ impl Tree {
         let mut file = BufWriter::with_capacity(BLOCK_BYTES, file);
         let mut left = length;
         while left > 0 {
+            interrupt::check()?;
             let size = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
             file.write_all(&block[..size]).context("cannot write big.bin")?;
             left -= size as u64;
@@ -100,6 +102,7 @@ impl Tree {
         let folder = self.path().join("list");
         fs::create_dir(&folder)?;
         for number in 0..count {
+            interrupt::check()?;
             fs::write(folder.join(format!("entry-{number:06}.dat")), [])?;
         }
         self.listed = b"list".to_vec();

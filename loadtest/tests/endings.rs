@@ -1,0 +1,141 @@
+//! Runs that somebody ends, and results that have nowhere to go.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use support::fake::{self, Faults};
+
+/// More than a server without sessions has open.
+const SESSIONS: usize = 100;
+
+/// A long run against a server of its own, once all its sessions are there.
+struct LongRun {
+    process: Child,
+    server: Pid,
+    scratch: tempfile::TempDir,
+}
+
+impl LongRun {
+    fn start(scenario: &str) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let sessions = SESSIONS.to_string();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+        command.args([scenario, "--sessions", &sessions, "--warmup", "0s", "--duration", "600s"]);
+        command.arg("--json").arg(scratch.path().join("report.json")).env("TMPDIR", scratch.path());
+        // As a shell starts it, so that the signal may go to the whole group.
+        let process = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let server = loop {
+            if let Some(server) = child_of(process.id()).filter(|&server| descriptors(server) >= SESSIONS) {
+                break server;
+            }
+            std::thread::yield_now();
+        };
+        Self { process, server, scratch }
+    }
+
+    fn ends_by(self, signal: Signal) -> (Output, Value) {
+        let group = Pid::from_raw(-i32::try_from(self.process.id()).unwrap());
+        kill(group, signal).unwrap();
+        let output = self.process.wait_with_output().unwrap();
+        assert_eq!(kill(self.server, None), Err(Errno::ESRCH), "its server is still there");
+        let report = fs::read(self.scratch.path().join("report.json")).unwrap();
+        let left: Vec<_> =
+            fs::read_dir(self.scratch.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, [self.scratch.path().join("report.json")], "its directory is still there");
+        (output, serde_json::from_slice(&report).unwrap())
+    }
+}
+
+fn child_of(pid: u32) -> Option<Pid> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let of_thread = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children")).ok();
+    let children = threads.filter_map(|thread| of_thread(thread.ok()?)).collect::<String>();
+    children.split_whitespace().next().map(|child| Pid::from_raw(child.parse().unwrap()))
+}
+
+fn descriptors(pid: Pid) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+#[test]
+fn a_run_that_is_interrupted_tells_what_was_measured_and_leaves_nothing() {
+    for (scenario, signal) in [
+        ("noop", Signal::SIGINT),
+        ("noop", Signal::SIGTERM),
+        ("pasv", Signal::SIGINT),
+        ("idle", Signal::SIGHUP),
+    ] {
+        let (output, report) = LongRun::start(scenario).ends_by(signal);
+        assert_eq!(output.status.code(), Some(1), "{scenario}: {output:?}");
+        let text = support::stdout(&output);
+        assert!(text.contains("ENDED EARLY: interrupted"), "{scenario}: {text}");
+        assert!(output.stderr.is_empty(), "{scenario}: {output:?}");
+        assert_eq!(report["ended_early"], "interrupted", "{scenario}");
+        assert!(report["measured_s"].as_f64().unwrap() < 500.0, "{report}");
+    }
+}
+
+/// The server answers nobody, so that nothing that is under way would come to an end by itself.
+#[test]
+fn an_interrupted_run_does_not_wait_for_a_silent_server() {
+    let silent = Faults { silent_from_noop: Some(50), ..Faults::default() };
+    let target = format!("ftp://{}", fake::start(silent));
+    let arguments =
+        ["noop", "--target", &target, "--warmup", "0s", "--duration", "600s", "--timeout", "600s"];
+    let process =
+        Command::new(env!("CARGO_BIN_EXE_loadtest")).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let pid = Pid::from_raw(process.id().try_into().unwrap());
+    // Its sessions are there.
+    while descriptors(pid) < 64 {
+        std::thread::yield_now();
+    }
+    kill(pid, Signal::SIGINT).unwrap();
+    let output = process.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(support::stdout(&output).contains("ENDED EARLY: interrupted"), "{output:?}");
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_refused_before_the_run() {
+    for option in ["--json", "--html"] {
+        let output = support::loadtest(&["noop", "--duration", "600s", option, "/no/such/directory/file"]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = support::stderr(&output);
+        assert!(said.contains("cannot write /no/such/directory/file"), "{said}");
+    }
+}
+
+#[test]
+fn a_run_that_cannot_begin_leaves_the_report_before_it() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "the one before").unwrap();
+    let path = file.path().to_str().unwrap();
+    // Port 1 is none that the kernel gives to a listener of another test.
+    let output = support::loadtest(&["noop", "--target", "ftp://127.0.0.1:1", "--json", path]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(fs::read_to_string(file.path()).unwrap(), "the one before");
+}
+
+#[test]
+fn where_nobody_reads_the_table_the_report_is_written_all_the_same() {
+    let target = format!("ftp://{}", fake::start(Faults::default()));
+    let scratch = tempfile::tempdir().unwrap();
+    let json = scratch.path().join("report.json");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args(["noop", "--target", &target, "--warmup", "0s", "--duration", "200ms", "--json"]).arg(&json);
+    let full = fs::OpenOptions::new().write(true).open(Path::new("/dev/full")).unwrap();
+    let output = command.stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(support::stderr(&output).contains("cannot write to standard output"), "{output:?}");
+    let report: Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+    assert!(report["units"].as_u64().unwrap() > 0, "{report}");
+}
