@@ -118,11 +118,17 @@ fn a_report_that_cannot_be_written_is_refused_before_the_run() {
 fn a_run_that_cannot_begin_leaves_the_report_before_it() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), "the one before").unwrap();
-    let path = file.path().to_str().unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
     // Port 1 is none that the kernel gives to a listener of another test.
-    let output = support::loadtest(&["noop", "--target", "ftp://127.0.0.1:1", "--json", path]);
+    let output = support::loadtest(&["noop", "--target", "ftp://127.0.0.1:1", "--json", &path]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert_eq!(fs::read_to_string(file.path()).unwrap(), "the one before");
+    file.close().unwrap();
+    assert_eq!(
+        support::loadtest(&["noop", "--target", "ftp://127.0.0.1:1", "--json", &path]).status.code(),
+        Some(2)
+    );
+    assert!(!Path::new(&path).exists(), "an empty report");
 }
 
 #[test]

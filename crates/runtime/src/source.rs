@@ -184,6 +184,18 @@ impl Source {
         });
     }
 
+    /// Asks the kernel whether the descriptor is ready still, after a call that has moved less than it was asked to and may
+    /// have had other reasons, as `sendfile` has. That costs less than a call that would only find out.
+    pub fn look_again(&self, interest: Interest) {
+        let events = match interest {
+            Interest::Readable => PollFlags::POLLIN,
+            Interest::Writable => PollFlags::POLLOUT,
+        };
+        if !has_events(self.fd(), events) {
+            self.would_block(interest);
+        }
+    }
+
     /// A call said "would block", or the next one would.
     pub(crate) fn would_block(&self, interest: Interest) {
         self.not_writable_any_more(interest);

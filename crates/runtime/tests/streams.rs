@@ -65,6 +65,35 @@ fn a_wait_that_was_given_up_is_taken_up_again() {
     });
 }
 
+/// A call stopped short, for whatever reason: to look again tells whether there is room, and what was not told is noticed.
+#[test]
+fn who_looks_again_waits_only_where_there_is_no_room() {
+    on_each_backend(|| async {
+        let (stream, peer) = connected_pair().await;
+        let is_ready = async || {
+            let mut ready = pin!(stream.source().ready(Interest::Writable));
+            poll_fn(|cx| Poll::Ready(ready.as_mut().poll(cx))).await.is_ready()
+        };
+        stream.source().look_again(Interest::Writable);
+        assert!(is_ready().await, "nothing was sent yet");
+        let (piece, mut sent) = (vec![7; 1 << 20], 0);
+        loop {
+            let taken = stream.try_send(&piece).expect("room, or at least some");
+            sent += taken;
+            if taken < piece.len() {
+                stream.source().look_again(Interest::Writable);
+                if !is_ready().await {
+                    break;
+                }
+            }
+        }
+        let reader = exchange_reader(peer);
+        stream.source().ready(Interest::Writable).await.expect("room");
+        stream.close().await;
+        assert_eq!(reader.join().expect("the peer").len(), sent);
+    });
+}
+
 #[test]
 fn one_task_reads_while_another_writes() {
     on_each_backend(|| async {

@@ -43,6 +43,9 @@ pub(crate) async fn send(
             Ok(sent) => {
                 offset += sent as u64;
                 pace.moved(sent);
+                if sent < count {
+                    stream.source().look_again(Interest::Writable);
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if is_not_offered(&error) => return Ok(Sent::UpTo(offset)),
