@@ -1,9 +1,10 @@
 //! What the calling thread is: a worker with its backend, or none.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::affinity::Mask;
 use crate::backend::{Backend, Driver, Wait};
@@ -23,6 +24,7 @@ pub(crate) struct Worker {
     pub(crate) driver: Driver,
     pub(crate) blocking: Pool,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) turn_began: Cell<Instant>,
 }
 
 /// The worker of the calling thread, while it runs.
@@ -42,6 +44,13 @@ pub fn current_backend() -> Option<Backend> {
     with(|worker| worker.driver.backend())
 }
 
+/// When this turn of the worker's loop began, or now off a worker. It is what everything that happens in a turn may take for
+/// now: behind it by no more than the turn has lasted, and had without asking the clock.
+#[must_use]
+pub fn turn_began() -> Instant {
+    with(|worker| worker.turn_began.get()).unwrap_or_else(Instant::now)
+}
+
 pub(crate) fn not_on_a_worker() -> io::Error {
     io::Error::other("only a running worker's own thread can wait for descriptors")
 }
@@ -50,7 +59,8 @@ pub(crate) fn not_on_a_worker() -> io::Error {
 pub(crate) fn enter(executor: Executor, driver: Driver, mask: Mask) -> Entered {
     let counters = Arc::<Counters>::default();
     let blocking = Pool::new(mask, Arc::clone(&counters));
-    let worker = Worker { executor, timers: Timers::default(), driver, blocking, counters };
+    let (timers, turn_began) = (Timers::default(), Cell::new(Instant::now()));
+    let worker = Worker { executor, timers, driver, blocking, counters, turn_began };
     WORKER.with(|current| *current.borrow_mut() = Some(Rc::new(worker)));
     Entered
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use pin_project_lite::pin_project;
 use thiserror::Error;
 
-use crate::context;
+use crate::context::{self, turn_began};
 use crate::timers::Timer;
 
 /// The deadline came before the future's result.
@@ -130,7 +130,7 @@ impl IdleTimer {
     /// A timer that expires once `duration` has gone by without a touch; touched now.
     #[must_use]
     pub fn new(duration: Duration) -> IdleTimer {
-        IdleTimer { duration: Cell::new(duration), touched: Cell::new(Instant::now()), sleep: None }
+        IdleTimer { duration: Cell::new(duration), touched: Cell::new(turn_began()), sleep: None }
     }
 
     /// A sign of life at `now`.

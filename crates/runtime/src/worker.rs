@@ -95,8 +95,7 @@ where
 
 /// The event loop: polls the tasks that are ready, and asks the kernel who is next.
 fn turn_until(worker: &Worker, is_over: impl Fn() -> bool) {
-    let Worker { executor, timers, driver, counters, .. } = worker;
-    let mut awake_since = Instant::now();
+    let Worker { executor, timers, driver, counters, turn_began, .. } = worker;
     loop {
         executor.run_ready();
         if is_over() {
@@ -104,21 +103,21 @@ fn turn_until(worker: &Worker, is_over: impl Fn() -> bool) {
         }
         let goes_on = executor.has_ready();
         let now = Instant::now();
-        counters.on_busy(now - awake_since);
+        counters.on_busy(now - turn_began.get());
         let wait = match timers.next() {
             _ if goes_on => Wait::Not,
             Some(deadline) if deadline <= now => Wait::Not,
             Some(deadline) => Wait::AtMost(deadline - now),
             None => Wait::ForEver,
         };
-        awake_since = if matches!(wait, Wait::Not) {
+        turn_began.set(if matches!(wait, Wait::Not) {
             driver.turn(wait);
             now
         } else {
             counters.sleeps.add(1);
             driver.turn(wait);
             Instant::now()
-        };
-        timers.fire(awake_since);
+        });
+        timers.fire(turn_began.get());
     }
 }

@@ -20,7 +20,7 @@ use accounts::AccountSession;
 use protocol::line::{Frame, LINE_BYTES_MAX, LineSplitter};
 use protocol::reply::Reply;
 use protocol::session::{Action, Deadline, FileAnswer, FileRequest, LoginVerdict, Secret, Session};
-use runtime::{IdleTimer, Stream, timeout_at};
+use runtime::{IdleTimer, Stream, timeout_at, turn_began};
 use storage::Root;
 
 use crate::admission::{ClientPlace, SessionPlace};
@@ -116,7 +116,7 @@ impl ControlConnection {
         places: (SessionPlace, ClientPlace),
     ) -> Self {
         let settings = worker.settings.get();
-        let now = Instant::now();
+        let now = turn_began();
         Self {
             id,
             listener,
@@ -176,7 +176,7 @@ impl ControlConnection {
                 continue;
             }
             let event = self.next_event().await;
-            self.now = Instant::now();
+            self.now = turn_began();
             let outcome = match event {
                 Event::Input(length) => {
                     self.on_input(length);

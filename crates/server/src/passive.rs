@@ -12,7 +12,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use passive_ports::{Arrival, ClientAddress, Delivery, Lease, LeaseId, Refused, ShardHandle};
-use runtime::{Accepted, Listener, Receiver, Sender, sleep_until};
+use runtime::{Accepted, Listener, Receiver, Sender, sleep_until, turn_began};
 use slab::Slab;
 
 use crate::settings::CurrentSettings;
@@ -102,7 +102,7 @@ impl PassivePorts {
 
     fn on_connection(&self, connection: Accepted, port: u16, peer: SocketAddr) {
         let keys = self.settings.get().peers.arrival_keys(peer.ip());
-        match self.shard.arrive_as_any(port, keys.as_ref(), Instant::now()) {
+        match self.shard.arrive_as_any(port, keys.as_ref(), turn_began()) {
             Arrival::ForHolder(Delivery { worker, holder, lease, .. }) => {
                 let handed_over = HandedOver { connection, holder, lease };
                 if worker == self.shard.worker() {
@@ -202,7 +202,7 @@ impl Drop for PassiveLease {
         let awaited = self.ports.awaited.borrow_mut().try_remove(self.holder.slot as usize);
         drop(awaited);
         if let Some(lease) = self.lease.take() {
-            self.ports.shard.give_back(lease, Instant::now());
+            self.ports.shard.give_back(lease, turn_began());
         }
     }
 }

@@ -2,9 +2,8 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
-use std::time::Instant;
 
-use runtime::{IdleTimer, Interest, Source};
+use runtime::{IdleTimer, Interest, Source, turn_began};
 
 use crate::limits::{Limits, Reservation};
 use crate::progress::Progress;
@@ -34,7 +33,7 @@ impl<'a> Pace<'a> {
 
     /// The data connection took or gave `bytes`.
     pub(crate) fn moved(&mut self, bytes: usize) {
-        let now = Instant::now();
+        let now = turn_began();
         self.progress.moved(bytes, now);
         if let Some(stall) = &self.stall {
             stall.touch(now);
@@ -59,7 +58,7 @@ impl<'a> Pace<'a> {
     /// The peer had to wait for us: the time of that is not its fault.
     pub(crate) fn excuse(&mut self) {
         if let Some(stall) = &self.stall {
-            stall.touch(Instant::now());
+            stall.touch(turn_began());
         }
         // Waiting was a turn's end.
         self.turn_bytes = 0;

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Instant;
 
-use runtime::Counter;
+use runtime::{Counter, turn_began};
 
 use crate::Route;
 
@@ -24,7 +24,7 @@ impl Progress {
     pub fn new() -> Progress {
         Progress {
             bytes: Cell::new(0),
-            last_moved: Cell::new(Instant::now()),
+            last_moved: Cell::new(turn_began()),
             route: Cell::new(None),
             cold_reads: Cell::new(0),
             limit_waits: Cell::new(0),
