@@ -1,11 +1,14 @@
 //! The command line.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand};
 use runtime::BackendChoice;
 
+use crate::limits::SOURCE_ADDRESSES_MAX;
 use crate::plan::DataMode;
 use crate::scenario::{Mix, Scenario};
 use crate::target::Target;
@@ -99,11 +102,11 @@ pub(crate) struct RunOptions {
     /// The server. The path is the file that is fetched; for `list` the directory that is listed; for `upload` the one that is
     /// stored into. `mixed`, `abort` and `fxp` store into the directory of the login, unless --upload-to says another. Without
     /// this, a server is started.
-    #[arg(long, value_name = "ftp://[USER:PASS@]HOST[:PORT][/PATH]")]
+    #[arg(long, value_name = "ftp://[USER:PASS@]HOST[:PORT][/PATH]", value_parser = TargetParser)]
     pub(crate) target: Option<Target>,
 
     /// The other server of `fxp`, named as the first.
-    #[arg(long, value_name = "ftp://[USER:PASS@]HOST[:PORT][/PATH]", requires = "target")]
+    #[arg(long, value_name = "ftp://[USER:PASS@]HOST[:PORT][/PATH]", value_parser = TargetParser, requires = "target")]
     pub(crate) target2: Option<Target>,
 
     /// FTP over TLS. It is refused: neither ringftpd nor this tester speaks TLS yet.
@@ -133,7 +136,7 @@ pub(crate) struct RunOptions {
 
     /// Come from that many addresses of 127.0.0.0/8 [default: one for every 8 sessions if the target is on loopback; 0
     /// leaves the address to the kernel].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = source_addresses)]
     pub(crate) source_addresses: Option<usize>,
 
     /// How data connections are asked for.
@@ -144,8 +147,8 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
     pub(crate) ready_at_once: usize,
 
-    /// NOOPs that are sent at once.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    /// NOOPs that are sent at once, at most 10000.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = pipeline)]
     pub(crate) pipeline: usize,
 
     /// The size of an upload, and of what `fxp` moves between servers of the tester's own, with a suffix of K, M or G if you like.
@@ -255,6 +258,38 @@ pub(crate) struct CompareOptions {
     pub(crate) run: RunOptions,
 }
 
+/// Reads a target. What is wrong with one is told without it, for it may have a password.
+#[derive(Debug, Clone)]
+struct TargetParser;
+
+impl TypedValueParser for TargetParser {
+    type Value = Target;
+
+    fn parse_ref(
+        &self,
+        _: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Target, clap::Error> {
+        let name = arg.and_then(clap::Arg::get_long).unwrap_or("target");
+        let target = value.to_string_lossy().parse::<Target>();
+        target.map_err(|error| {
+            clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("--{name}: {error}\n"))
+        })
+    }
+}
+
+fn source_addresses(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|&count| count <= SOURCE_ADDRESSES_MAX);
+    count.ok_or_else(|| format!("expected a whole number, at most {SOURCE_ADDRESSES_MAX}"))
+}
+
+/// No more than the buffers of a connection take, both ways, before anybody reads.
+fn pipeline(text: &str) -> Result<usize, String> {
+    let count = at_least_one(text).ok().filter(|&count| count <= 10_000);
+    count.ok_or_else(|| String::from("expected a whole number of 1 to 10000"))
+}
+
 fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()
@@ -267,6 +302,9 @@ fn positive(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| String::from("expected a number above 0"))
 }
 
+/// The longest time that may be asked for.
+const TIME_MAX: Duration = Duration::from_secs(1000 * 3600);
+
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let scale = match &text[digits.len()..] {
@@ -277,9 +315,12 @@ fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(String::from("expected a time, as 10s, 500ms or 2m")),
     };
     let seconds = digits.parse::<f64>().ok().map(|number| number * scale);
-    seconds
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| String::from("expected a time, as 10s, 500ms or 2m"))
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    match time {
+        Some(time) if time <= TIME_MAX => Ok(time),
+        Some(_) => Err(String::from("expected a time of at most 1000 hours")),
+        None => Err(String::from("expected a time, as 10s, 500ms or 2m")),
+    }
 }
 
 /// A time, and not none at all.
@@ -329,6 +370,12 @@ mod tests {
         assert!(refused(&["loadtest", "noop", "--sessions", "0"]));
         assert!(refused(&["loadtest", "noop", "--rate", "-1"]));
         assert!(refused(&["loadtest", "noop", "--duration", "0s"]));
+        assert!(refused(&["loadtest", "noop", "--duration", "1e19s"]));
+        assert!(refused(&["loadtest", "noop", "--pipeline", "10001"]));
+        assert!(refused(&["loadtest", "noop", "--source-addresses", "60001"]));
+        let secret = Cli::try_parse_from(["loadtest", "noop", "--target", "ftp://me:hunter2@x:0/"]);
+        let said = secret.unwrap_err().to_string();
+        assert!(said.contains("--target") && said.contains("port") && !said.contains("hunter2"), "{said}");
         assert!(refused(&["loadtest", "noop", "--timeout", "0"]));
         assert!(!refused(&["loadtest", "noop", "--warmup", "0s"]));
         assert!(refused(&["loadtest", "noop", "--server-pid", "1"]));

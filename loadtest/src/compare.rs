@@ -18,6 +18,9 @@ pub(crate) fn compare(options: &CompareOptions) -> anyhow::Result<bool> {
     if options.run.target.is_some() || options.run.server.server.is_some() {
         bail!("compare starts its servers by --a and --b: it takes no --target and no --server");
     }
+    if options.run.html.is_some() {
+        bail!("compare makes no page: it takes no --html");
+    }
     let json = options.run.json.as_deref().map(OutputFile::open).transpose()?;
     let unit = options.scenario.unit();
     print(&format!(
@@ -34,15 +37,23 @@ pub(crate) fn compare(options: &CompareOptions) -> anyhow::Result<bool> {
         "B per second"
     ))?;
     let (mut ones, mut others, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    let mut clean = true;
+    let (mut clean, mut ended_early) = (true, "");
     for pair in 1..=options.pairs {
         let (one, other) = (measure(options, &options.a), measure(options, &options.b));
         if interrupt::is_received() {
             // The pair that was under way counts for nothing.
-            clean = false;
+            ended_early = "ENDED EARLY: interrupted; ";
             break;
         }
-        let ((one, one_us), (other, other_us)) = (one?, other?);
+        let ((one, one_us), (other, other_us)) = match one.and_then(|one| Ok((one, other?))) {
+            Ok(both) => both,
+            Err(error) if ratios.is_empty() => return Err(error),
+            Err(error) => {
+                eprintln!("loadtest: {error:#}");
+                ended_early = "ENDED EARLY: a run came to nothing; ";
+                break;
+            }
+        };
         print(&format!(
             "  {pair:>4}{one_us:>12.2}{other_us:>12.2}{:>8.2}{:>14.0}{:>14.0}\n",
             one_us / other_us,
@@ -64,7 +75,6 @@ pub(crate) fn compare(options: &CompareOptions) -> anyhow::Result<bool> {
         interrupt::check()?;
     }
     let [one, other, ratio] = [ones, others, ratios].map(Spread::of);
-    let ended_early = if pairs < options.pairs { "ENDED EARLY: interrupted; " } else { "" };
     if let Some(file) = json {
         let summary = serde_json::json!({
             "scenario": options.scenario, "unit": unit, "pairs": pairs,
@@ -78,7 +88,7 @@ pub(crate) fn compare(options: &CompareOptions) -> anyhow::Result<bool> {
         "\n  {ended_early}median A {:.2}, B {:.2}; A/B median {:.3}, min {:.3}, max {:.3}\n",
         one.median, other.median, ratio.median, ratio.min, ratio.max
     ))?;
-    Ok(clean)
+    Ok(clean && ended_early.is_empty())
 }
 
 fn measure(options: &CompareOptions, command: &str) -> anyhow::Result<(Report, f64)> {

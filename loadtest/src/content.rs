@@ -63,6 +63,11 @@ impl Check<'_> {
         self.at += bytes.len() as u64;
     }
 
+    /// Whether more came than there should be.
+    pub(crate) fn has_too_much(&self) -> bool {
+        self.at > self.content.length()
+    }
+
     /// Nothing more comes: was it right?
     ///
     /// # Errors
@@ -71,6 +76,9 @@ impl Check<'_> {
     pub(crate) fn finish(self) -> Result<(), Cause> {
         let length = self.content.length();
         let wrong = |what: String| Err(Cause::WrongContents(what));
+        if self.has_too_much() {
+            return wrong(format!("more than the {length} bytes that there should be"));
+        }
         if self.at != length {
             return wrong(format!("{} bytes instead of {length}", self.at));
         }

@@ -32,6 +32,9 @@ pub(crate) enum Cause {
     /// What the server sends is not FTP.
     #[error("not an FTP server: {0}")]
     NotFtp(ReplyError),
+    /// The server had said more before the next command was sent.
+    #[error("a reply that nothing was asked for: {0}")]
+    Unasked(String),
     /// Nothing happened for as long as `--timeout` allows.
     #[error("nothing happened until the timeout")]
     TimedOut,
@@ -57,6 +60,7 @@ impl Cause {
             Self::Reply { code, .. } => format!("reply {code}"),
             Self::Closed => String::from("closed by server"),
             Self::NotFtp(_) => String::from("not FTP"),
+            Self::Unasked(_) => String::from("reply without a command"),
             Self::TimedOut => String::from("timed out"),
             Self::WrongContents(_) => String::from("wrong contents"),
             Self::WrongPeer(_) => String::from("wrong peer"),

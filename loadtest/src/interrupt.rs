@@ -2,28 +2,27 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::thread::{JoinHandle, sleep};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::flag::{register, register_conditional_shutdown};
+use signal_hook::flag::register;
 
 /// A signal is the whole program's, and so is this.
 static RECEIVED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// What a shell reports of a program that Ctrl-C has ended.
-const EXIT_BY_SIGNAL: i32 = 130;
+/// How often it is looked whether a thread has ended, or somebody wants the program to.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
-/// From now on the first signal does not end the program by itself. The second one does, whatever is left behind then.
+/// From now on no signal ends the program by itself: it would leave its server and its directory behind.
 ///
 /// # Errors
 ///
 /// What the system says.
 pub(crate) fn listen() -> anyhow::Result<()> {
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // In this order: the first signal finds nothing received yet.
-        register_conditional_shutdown(signal, EXIT_BY_SIGNAL, Arc::clone(&RECEIVED))
-            .and_then(|_| register(signal, Arc::clone(&RECEIVED)))
-            .context("cannot listen for signals")?;
+        register(signal, Arc::clone(&RECEIVED)).context("cannot listen for signals")?;
     }
     Ok(())
 }
@@ -40,7 +39,20 @@ pub(crate) fn is_received() -> bool {
 /// Once somebody wants the program to end. Whoever gets it returns, and so everything is taken down on the way.
 pub(crate) fn check() -> anyhow::Result<()> {
     if is_received() {
-        bail!("interrupted before anything was measured");
+        bail!("interrupted");
     }
     Ok(())
+}
+
+/// What a thread comes to, unless somebody wants the program to end before; then the thread is left alone.
+///
+/// # Errors
+///
+/// Once somebody wants that, or if the thread panicked.
+pub(crate) fn joined<T>(thread: JoinHandle<T>) -> anyhow::Result<T> {
+    while !thread.is_finished() {
+        check()?;
+        sleep(LOOK_AGAIN);
+    }
+    thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))
 }

@@ -14,6 +14,10 @@ const DESCRIPTORS_OWN: u64 = 64;
 /// What is left of them for data connections at the least, where those go through a gate.
 const DESCRIPTORS_GATED_MIN: u64 = 256;
 
+/// What a server of the tester's own keeps for itself: so many, and such a part of what it may open.
+const SERVERS_OWN: u64 = 256;
+const SERVERS_OWN_PART: u64 = 16;
+
 /// Most units a second that one worker's clock is asked to begin. None has been seen to get near it.
 const RATE_PER_WORKER_MAX: f64 = 1e6;
 
@@ -35,7 +39,11 @@ pub(crate) struct Held {
 /// # Errors
 ///
 /// If they do not, with the number that would.
-pub(crate) fn check_descriptors(scenario: Scenario, asked: Option<usize>) -> anyhow::Result<Held> {
+pub(crate) fn check_descriptors(
+    scenario: Scenario,
+    asked: Option<usize>,
+    starts_a_server: bool,
+) -> anyhow::Result<Held> {
     let (soft, hard) =
         getrlimit(Resource::RLIMIT_NOFILE).context("cannot tell how many descriptors may be open")?;
     if soft < hard {
@@ -43,14 +51,24 @@ pub(crate) fn check_descriptors(scenario: Scenario, asked: Option<usize>) -> any
     }
     let each = scenario.descriptors_per_session();
     let own = DESCRIPTORS_OWN + if scenario == Scenario::Pasv { DESCRIPTORS_GATED_MIN } else { 0 };
-    let most = hard.saturating_sub(own) / each;
+    let mut most = hard.saturating_sub(own) / each;
+    if starts_a_server {
+        // It may open as many, and keeps some for itself.
+        most = most.min(hard.saturating_sub(hard / SERVERS_OWN_PART + SERVERS_OWN));
+    }
+    if most == 0 {
+        bail!(
+            "this process may open {hard} descriptors, too few for any session: raise the limit (ulimit -n)"
+        );
+    }
     let usual = || scenario.sessions_default().min(usize::try_from(most).unwrap_or(usize::MAX)).max(1);
     let sessions = asked.unwrap_or_else(usual);
     let needed = sessions as u64 * each + own;
-    if needed > hard {
+    if sessions as u64 > most {
+        let who = if needed > hard { "this process" } else { "the server that is started" };
         bail!(
-            "{sessions} sessions of {} need {needed} descriptors, and this process may open {hard}: it can hold {most} \
-             sessions (--sessions {most}), more with a higher limit (ulimit -n)",
+            "{sessions} sessions of {} need {needed} descriptors, and {who} may open {hard}: it can hold {most} sessions \
+             (--sessions {most}), more with a higher limit (ulimit -n)",
             scenario.name()
         );
     }
@@ -66,8 +84,8 @@ pub(crate) fn check_descriptors(scenario: Scenario, asked: Option<usize>) -> any
 /// # Errors
 ///
 /// If there are fewer, with their number.
-pub(crate) fn check_workers(workers: usize, cores: usize, is_elsewhere: bool) -> anyhow::Result<()> {
-    if workers > cores {
+pub(crate) fn check_workers(workers: Option<usize>, cores: usize, is_elsewhere: bool) -> anyhow::Result<()> {
+    if let Some(workers) = workers.filter(|&workers| workers > cores) {
         let which = if is_elsewhere { "this process may use" } else { "are left beside the server's" };
         bail!("{workers} workers take a core each, and {cores} {which}: at most --workers {cores}");
     }
@@ -164,9 +182,12 @@ pub(crate) fn connection_table_is_full() -> bool {
     number("count").zip(number("max")).is_some_and(|(count, max)| count >= max - max / 50)
 }
 
+/// Addresses of 127.0.0.0/8 that sessions come from at most.
+pub(crate) const SOURCE_ADDRESSES_MAX: usize = 60_000;
+
 /// That many addresses of 127.0.0.0/8, leaving 127.0.0.0 to 127.0.0.255 to others.
 pub(crate) fn source_addresses(count: usize) -> Vec<IpAddr> {
-    (0..count.min(60_000))
+    (0..count.min(SOURCE_ADDRESSES_MAX))
         .map(|number| {
             let low = u8::try_from(number % 250 + 1).unwrap_or(1);
             let high = u8::try_from(number / 250 + 1).unwrap_or(1);
@@ -189,7 +210,7 @@ mod tests {
 
     #[test]
     fn too_much_is_refused_with_the_number_that_fits() {
-        let refused = check_descriptors(Scenario::Pasv, Some(100_000_000)).unwrap_err().to_string();
+        let refused = check_descriptors(Scenario::Pasv, Some(100_000_000), true).unwrap_err().to_string();
         assert!(refused.contains("--sessions "), "{refused}");
         let refused = check_ports(100_000_000, 1).unwrap_err().to_string();
         assert!(refused.contains("--source-addresses "), "{refused}");
@@ -199,9 +220,9 @@ mod tests {
         assert!(rate(Scenario::Login, 900_000.0).unwrap_err().contains("local ports"));
         assert_eq!(rate(Scenario::Noop, 900_000.0), Ok(()));
         assert_eq!(rate(Scenario::Login, 1.0), Ok(()));
-        let refused = check_workers(100_000_000, 2, true).unwrap_err().to_string();
+        let refused = check_workers(Some(100_000_000), 2, true).unwrap_err().to_string();
         assert!(refused.contains("--workers 2"), "{refused}");
-        assert!(check_workers(2, 2, false).is_ok());
+        assert!(check_workers(Some(2), 2, false).is_ok());
         let refused = check_begins(1e-300, Duration::from_secs(4)).unwrap_err().to_string();
         assert!(refused.contains("--rate 0.25"), "{refused}");
         assert!(check_begins(0.25, Duration::from_secs(4)).is_ok());
@@ -209,7 +230,7 @@ mod tests {
 
     #[test]
     fn what_nobody_asked_for_fits() {
-        let held = check_descriptors(Scenario::Pasv, None).unwrap();
+        let held = check_descriptors(Scenario::Pasv, None, true).unwrap();
         assert!((1..=Scenario::Pasv.sessions_default()).contains(&held.sessions), "{held:?}");
     }
 }

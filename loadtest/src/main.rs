@@ -32,7 +32,7 @@ mod worker;
 use std::fs;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Parser as _;
 
 use cli::{Cli, Command, ReportOptions, RunOptions};
@@ -93,6 +93,15 @@ fn lay_over(options: &ReportOptions) -> anyhow::Result<()> {
         let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         Ok((name, report))
     };
-    let reports = options.reports.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    if options.reports.contains(&options.html) {
+        bail!("{} is one of the reports: name another page", options.html.display());
+    }
+    let mut reports = options.reports.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    let names: Vec<String> = reports.iter().map(|(name, _)| name.clone()).collect();
+    for ((name, _), path) in reports.iter_mut().zip(&options.reports) {
+        if names.iter().filter(|other| *other == name).count() > 1 {
+            *name = path.display().to_string();
+        }
+    }
     OutputFile::open(&options.html)?.write(&report::page(&reports)?)
 }

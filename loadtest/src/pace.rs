@@ -1,7 +1,7 @@
 //! When units begin: each as soon as the one before is done, or at a given rate whatever the server does.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -37,7 +37,9 @@ pub(crate) struct Schedule {
     /// When the next unit that is not in `due` should begin.
     next: Cell<Instant>,
     due: RefCell<VecDeque<Instant>>,
-    idle: RefCell<VecDeque<Waker>>,
+    /// Slots that wait for a unit, in the order in which they came.
+    idle: RefCell<BTreeMap<u64, Waker>>,
+    tickets: Cell<u64>,
 }
 
 impl Pace {
@@ -45,12 +47,17 @@ impl Pace {
     pub(crate) fn new(plan: &Plan, share: Share) -> Self {
         let Some(rate) = plan.rate else { return Self::Closed };
         #[expect(clippy::cast_precision_loss, reason = "numbers of cores and of commands")]
-        let (index, workers, at_once) =
-            (share.index as f64, share.workers as f64, plan.units_at_once() as f64);
-        let interval = Duration::from_secs_f64(workers * at_once / rate);
-        let next = plan.window.began + interval.mul_f64(index / workers);
-        let (due, idle) = (RefCell::default(), RefCell::default());
-        Self::Open(Schedule { interval, next: Cell::new(next), due, idle })
+        let (index, slots, sessions, at_once) = (
+            share.index as f64,
+            share.slots(plan.sessions) as f64,
+            plan.sessions as f64,
+            plan.units_at_once() as f64,
+        );
+        // A worker begins as large a part of the units as it has of the slots.
+        let interval = Duration::from_secs_f64(at_once * sessions / slots / rate);
+        let next = plan.window.began + Duration::from_secs_f64(index * at_once / rate);
+        let (due, idle, tickets) = (RefCell::default(), RefCell::default(), Cell::new(0));
+        Self::Open(Schedule { interval, next: Cell::new(next), due, idle, tickets })
     }
 
     /// When the next unit begins, or should have begun; `None` once the run is over.
@@ -64,6 +71,7 @@ impl Pace {
 
 impl Schedule {
     async fn next(&self, plan: &Plan) -> Option<Instant> {
+        let ticket = Ticket { schedule: self, number: self.tickets.replace(self.tickets.get() + 1) };
         poll_fn(|context| {
             if plan.is_over(Instant::now()) {
                 return Poll::Ready(None);
@@ -71,28 +79,41 @@ impl Schedule {
             if let Some(began) = self.due.borrow_mut().pop_front() {
                 return Poll::Ready(Some(began));
             }
-            self.idle.borrow_mut().push_back(context.waker().clone());
+            // In the place that it had before, however often it is polled.
+            self.idle.borrow_mut().insert(ticket.number, context.waker().clone());
             Poll::Pending
         })
         .await
     }
 
     /// Makes due what should have begun by `now`, and wakes a slot for each.
-    fn tick(&self, now: Instant) {
+    fn tick(&self, now: Instant, closes: Instant) {
         let mut due = self.due.borrow_mut();
-        while self.next.get() <= now {
+        while self.next.get() <= now && self.next.get() < closes {
             due.push_back(self.next.get());
             self.next.set(self.next.get() + self.interval);
-            if let Some(waker) = self.idle.borrow_mut().pop_front() {
+            if let Some((_, waker)) = self.idle.borrow_mut().pop_first() {
                 waker.wake();
             }
         }
     }
 
     fn wake_all(&self) {
-        for waker in self.idle.borrow_mut().drain(..) {
+        for waker in self.idle.take().into_values() {
             waker.wake();
         }
+    }
+}
+
+/// A slot's place among those that wait. Dropped, it does not wait any more.
+struct Ticket<'a> {
+    schedule: &'a Schedule,
+    number: u64,
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.schedule.idle.borrow_mut().remove(&self.number);
     }
 }
 
@@ -139,7 +160,7 @@ pub(crate) async fn keep_time(plan: Arc<Plan>, desk: Rc<Desk>) -> io::Result<()>
         }
         expected += period * u32::try_from(u64::from_ne_bytes(count)).unwrap_or(u32::MAX);
         if let Pace::Open(schedule) = &desk.pace {
-            schedule.tick(now);
+            schedule.tick(now, plan.window.closes);
         }
         if plan.is_over(now) {
             if let Pace::Open(schedule) = &desk.pace {

@@ -118,11 +118,9 @@ impl Plan {
         self.abandoned.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the directory that is listed is the one that files come into.
-    pub(crate) fn lists_what_it_stores_into(&self) -> bool {
-        let folder = &self.server.upload_folder;
-        let bare = |path: &[u8]| path.strip_suffix(b"/").unwrap_or(path).to_vec();
-        bare(folder) == bare(&self.listed.path)
+    /// How the names of files begin that must never come about: no other run has the same, unless it has the same seed.
+    pub(crate) fn abandoned_prefix(&self) -> String {
+        format!("loadtest-abandoned-{:x}-", self.seed)
     }
 
     /// How many units begin together.

@@ -1,5 +1,6 @@
 //! A first session, before the load: does the server answer, what does it know, what is in the file?
 
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -99,6 +100,7 @@ async fn contents(plan: &Plan, side: Side, control: &mut Control) -> Result<Cont
         if kept.len() <= KEPT_BYTES_MAX {
             kept.extend_from_slice(bytes);
         }
+        ControlFlow::Continue(())
     };
     control.download(data, &Command::Retr(path), take).await?;
     if kept.len() as u64 == length {
@@ -120,8 +122,8 @@ async fn listed(plan: &Plan, control: &mut Control) -> Result<Listed, Failure> {
     Ok(listed)
 }
 
-/// Whether a file whose name begins with `prefix` is in the directory that is stored into.
-pub(crate) async fn published(plan: Arc<Plan>, prefix: &'static str) -> Result<bool, Failure> {
+/// Whether an abandoned file is in the directory that is stored into.
+pub(crate) async fn published(plan: Arc<Plan>) -> Result<bool, Failure> {
     let slot = lone_slot(&plan);
     let session = async {
         let mut control = Control::ready(&slot).await?;
@@ -129,11 +131,23 @@ pub(crate) async fn published(plan: Arc<Plan>, prefix: &'static str) -> Result<b
         let folder = &plan.server.upload_folder;
         let folder = folder.strip_suffix(b"/").unwrap_or(folder);
         let path = (!folder.is_empty()).then_some(folder);
-        let mut names = Vec::new();
+        let prefix = plan.abandoned_prefix().into_bytes();
+        // Of the names no more is kept than may be the beginning of such a one.
+        let (mut is_there, mut end) = (false, Vec::new());
         let argument = protocol::command::ListArgument { all: true, path };
-        control.download(data, &Command::Nlst(argument), |bytes| names.extend_from_slice(bytes)).await?;
+        let look = |bytes: &[u8]| {
+            end.extend_from_slice(bytes);
+            is_there |= end.windows(prefix.len()).any(|name| name == prefix);
+            end.drain(..end.len().saturating_sub(prefix.len() - 1));
+            ControlFlow::Continue(())
+        };
+        match control.download(data, &Command::Nlst(argument), look).await {
+            // So many a server says that a directory is empty.
+            Err(Failure { cause: Cause::Reply { code, .. }, .. }) if matches!(code.number(), 450 | 550) => {}
+            listed => listed?,
+        }
         control.quit().await?;
-        Ok(names.windows(prefix.len()).any(|name| name == prefix.as_bytes()))
+        Ok(is_there)
     };
     slot.within_time(session).await
 }

@@ -20,7 +20,7 @@ use crate::measure::{
 use crate::plan::Plan;
 use crate::probe::published;
 use crate::report::{Findings, Progress, Report, Totals, assemble};
-use crate::scenario::{ABANDONED_PREFIX, Scenario};
+use crate::scenario::Scenario;
 use crate::setup::Setup;
 use crate::worker::{Share, work};
 
@@ -30,6 +30,10 @@ const LOOK: Duration = Duration::from_millis(50);
 const SERVER_ENDED: &str = "the server's process has ended";
 /// Why a run ended that somebody ended.
 const INTERRUPTED: &str = "interrupted";
+/// Once the time is over, sessions that move no more than this for as long as `--timeout` allows are not waited for.
+const MOVING_BYTES: u64 = 64 * 1024;
+/// How much later than the sessions' own timeouts it is looked at those that do not end.
+const TIMEOUT_SLACK: Duration = Duration::from_secs(1);
 /// How long a server may take to close what its clients left.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
 
@@ -44,6 +48,8 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions, quiet: bool) -> anyh
     let now = Instant::now();
     setup.plan.window = if scenario.has_rounds() || scenario == Scenario::Idle {
         Window::of_rounds(now, options.duration)
+    } else if options.rate.is_some() {
+        Window::of_starts(now, options.warmup, options.duration)
     } else {
         Window::new(now, options.warmup, options.duration)
     };
@@ -64,6 +70,7 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions, quiet: bool) -> anyh
         server_seen: Cell::new(None),
         server: setup.server_clock,
         give_up_after: options.give_up_after,
+        timeout: options.timeout,
     };
     let watched = watcher.watch(&mut Progress::new(plan.window, quiet));
     let mut recorder = Recorder::new(plan.window, Arc::default());
@@ -75,6 +82,7 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions, quiet: bool) -> anyh
         target: setup.target,
         workers,
         measured_s: watched.measured.as_secs_f64(),
+        warmup_s: watched.warmed_up.as_secs_f64(),
         ended_early: watched.ended_early,
         connection_table_full: limits::connection_table_is_full(),
         tester_processor_s: watched.tester.as_secs_f64(),
@@ -119,6 +127,7 @@ impl Before {
 /// What was seen while the run went on.
 struct Watched {
     measured: Duration,
+    warmed_up: Duration,
     ended_early: Option<String>,
     tester: Duration,
     server: ServerWatched,
@@ -141,6 +150,7 @@ struct Watcher<'a> {
     server_seen: Cell<Option<Duration>>,
     server: Option<ProcessorClock>,
     give_up_after: Duration,
+    timeout: Duration,
 }
 
 impl Watcher<'_> {
@@ -163,13 +173,14 @@ impl Watcher<'_> {
         if self.plan.scenario == Scenario::Idle {
             memory_seen = self.look_at_the_idle();
         }
-        if window.to_the_end {
+        if window.has_rounds() {
             let ended = self.wait_until_all_is_done(progress);
             ended_early = ended_early.or(ended);
         }
         let now = Instant::now();
-        let ended = if window.to_the_end { now } else { now.min(window.closes) };
+        let ended = if window.has_rounds() { now } else { now.min(window.closes) };
         let measured = ended.saturating_duration_since(window.opens);
+        let warmed_up = window.opens.min(now) - window.began;
         let processor =
             self.server_time().zip(server_before).map(|(after, before)| after.saturating_sub(before));
         let tester = own_processor_time().saturating_sub(tester_before);
@@ -180,7 +191,9 @@ impl Watcher<'_> {
             memory_bytes_peak: memory.map(|memory| memory.peak_bytes),
             units: Totals::of(self.live).units,
         };
-        Watched { measured, ended_early, tester, server }
+        // What is not measured any more still has to come to its end.
+        let ended = self.wait_until_all_is_done(progress);
+        Watched { measured, warmed_up, ended_early: ended_early.or(ended), tester, server }
     }
 
     fn memory(&self) -> Option<Memory> {
@@ -206,11 +219,27 @@ impl Watcher<'_> {
         seen
     }
 
-    /// Waits for what was begun in time. A server that dies meanwhile is noticed.
+    /// Waits for what was begun in time. A server that dies meanwhile is noticed, and so is one that keeps sessions from ending.
     fn wait_until_all_is_done(&self, progress: &mut Progress) -> Option<String> {
         let mut reason = None;
+        let mut last_moved = (Instant::now(), Totals::of(self.live));
         while !self.threads.iter().all(JoinHandle::is_finished) {
-            progress.show(Instant::now(), Totals::of(self.live), self.plan.scenario.unit());
+            let (now, totals) = (Instant::now(), Totals::of(self.live));
+            progress.show(now, totals, self.plan.scenario.unit());
+            if totals.have_moved_since(&last_moved.1, MOVING_BYTES) || now < self.plan.window.closes {
+                last_moved = (now, totals);
+            }
+            // The sessions' own timeouts come first.
+            if now - last_moved.0 > self.timeout + TIMEOUT_SLACK && !self.plan.is_abandoned() {
+                reason = reason.or_else(|| {
+                    let seconds = self.timeout.as_secs_f64();
+                    Some(format!(
+                        "{} sessions had not ended {seconds} s after the time was over",
+                        totals.sessions
+                    ))
+                });
+                self.plan.abandon();
+            }
             if reason.is_none() {
                 reason = self.reason_to_end();
             }
@@ -247,7 +276,8 @@ impl Watcher<'_> {
 
     /// Waits, unless there is a reason not to.
     fn wait_until(&self, moment: Instant, progress: &mut Progress) -> Option<String> {
-        let mut last_good = (Instant::now(), Totals::of(self.live));
+        let mut seen = Totals::of(self.live);
+        let mut only_errors_since = None;
         loop {
             let now = Instant::now();
             if now >= moment {
@@ -258,14 +288,13 @@ impl Watcher<'_> {
             if let Some(reason) = self.reason_to_end() {
                 return Some(reason);
             }
-            let has_progress = totals.units > last_good.1.units || totals.bytes > last_good.1.bytes;
-            if has_progress || totals.errors == last_good.1.errors {
-                last_good = (
-                    if has_progress { now } else { last_good.0 },
-                    Totals { errors: last_good.1.errors, ..totals },
-                );
+            if totals.units > seen.units || totals.bytes > seen.bytes {
+                only_errors_since = None;
+            } else if totals.errors > seen.errors {
+                only_errors_since = only_errors_since.or(Some(now));
             }
-            if totals.errors > last_good.1.errors && now - last_good.0 > self.give_up_after {
+            seen = totals;
+            if only_errors_since.is_some_and(|since| now - since > self.give_up_after) {
                 return Some(format!("nothing but errors for {:.1} s", self.give_up_after.as_secs_f64()));
             }
             sleep(LOOK.min(moment - now));
@@ -318,10 +347,11 @@ fn leftovers(
     }
     let config = WorkerConfig { name: String::from("look"), core: cores[0], backend };
     let plan = Arc::clone(plan);
-    let looked = spawn_worker(config, move || published(plan, ABANDONED_PREFIX)).map(JoinHandle::join);
+    let prefix = plan.abandoned_prefix();
+    let looked = spawn_worker(config, move || published(plan)).map(interrupt::joined);
     match looked {
         Ok(Ok(Ok(false))) => Vec::new(),
-        Ok(Ok(Ok(true))) => vec![format!("a file {ABANDONED_PREFIX}* was published")],
+        Ok(Ok(Ok(true))) => vec![format!("a file {prefix}* was published")],
         Ok(Ok(Err(failure))) => vec![format!("it cannot be told what was published: {failure}")],
         Ok(Err(_)) | Err(_) => vec![String::from("it cannot be told what was published")],
     }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, bail};
@@ -23,9 +22,6 @@ use crate::server::{OwnServer, ServerCommand, Tree, TreeFiles, cores, listening_
 /// Sessions that share a source address on loopback, if nobody says: no more than a server has passive ports, as a port
 /// serves each address once at a time.
 const SESSIONS_PER_SOURCE: usize = 8;
-
-/// How often it is looked whether the first session is over.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Everything that a run needs. The server of the tester's own ends with it.
 pub(crate) struct Setup {
@@ -61,14 +57,15 @@ impl Setup {
     pub(crate) fn new(scenario: Scenario, options: &RunOptions) -> anyhow::Result<Self> {
         check_options(scenario, options)?;
         let limits::Held { sessions, descriptors_left } =
-            limits::check_descriptors(scenario, options.sessions)?;
+            limits::check_descriptors(scenario, options.sessions, options.target.is_none())?;
         let (backend, _) = runtime::choose_backend(options.runtime)?;
         let allowed = runtime::allowed_cores().context("cannot tell which cores may be used")?;
         let for_server = if options.target.is_some() { 0 } else { options.server.server_workers };
         let split = cores(&allowed, for_server.max(1));
         let tester = if options.target.is_some() { &allowed } else { &split.tester };
-        let workers = options.workers.unwrap_or(tester.len());
-        limits::check_workers(workers, tester.len(), options.target.is_some())?;
+        limits::check_workers(options.workers, tester.len(), options.target.is_some())?;
+        // One without a session would have nothing to do.
+        let workers = options.workers.unwrap_or(tester.len()).min(sessions);
         let seed = options.seed.unwrap_or_else(seed_of_the_clock);
 
         let place = match &options.target {
@@ -81,6 +78,7 @@ impl Setup {
             (true, None) => Some(Place::here(scenario, options, &split.server, !seed)?),
         };
         let is_loopback = place.endpoint.address.ip().is_loopback();
+        check_sources(options, [Some(&place), other.as_ref()])?;
         let sources = sources(&place.endpoint, options, sessions);
         limits::check_ports(sessions, sources.len())?;
         if let Some(rate) = options.rate {
@@ -116,7 +114,7 @@ impl Setup {
             abandoned: AtomicBool::new(false),
             looked_at: AtomicBool::new(false),
         };
-        plan = ask(plan, backend, cores[0], &target)?;
+        plan = ask(plan, backend, cores[0], &target, place.tree.is_some())?;
         Ok(Self {
             plan,
             backend,
@@ -173,6 +171,12 @@ fn check_options(scenario: Scenario, options: &RunOptions) -> anyhow::Result<()>
     }
     if options.rate.is_some() && !scenario.has_open_loop() {
         bail!("{name} has a rhythm of its own: it takes no --rate");
+    }
+    if options.pipeline > 1 && scenario != Scenario::Noop {
+        bail!("{name} waits for each reply: it takes no --pipeline");
+    }
+    if options.json.is_some() && options.json == options.html {
+        bail!("--json and --html name the same file");
     }
     if !scenario.has_two_servers() && options.target2.is_some() {
         bail!("{name} has one server: it takes no --target2");
@@ -255,6 +259,17 @@ impl Place {
     }
 }
 
+/// Refuses addresses of 127.0.0.0/8 to a server that cannot be reached from there.
+fn check_sources(options: &RunOptions, places: [Option<&Place>; 2]) -> anyhow::Result<()> {
+    for place in places.into_iter().flatten() {
+        let ip = place.endpoint.address.ip();
+        if options.source_addresses.is_some_and(|count| count > 0) && !(ip.is_ipv4() && ip.is_loopback()) {
+            bail!("--source-addresses are of 127.0.0.0/8, from where nobody reaches {ip}: leave them out");
+        }
+    }
+    Ok(())
+}
+
 fn sources(endpoint: &Endpoint, options: &RunOptions, sessions: usize) -> Vec<std::net::IpAddr> {
     let is_loopback = endpoint.address.ip().is_loopback() && endpoint.address.is_ipv4();
     let usual = if is_loopback { sessions.div_ceil(SESSIONS_PER_SOURCE) } else { 0 };
@@ -262,23 +277,24 @@ fn sources(endpoint: &Endpoint, options: &RunOptions, sessions: usize) -> Vec<st
 }
 
 /// Has a first session with the server, and settles by it what the plan left open.
-fn ask(plan: Plan, backend: Backend, core: usize, target: &str) -> anyhow::Result<Plan> {
+fn ask(
+    plan: Plan,
+    backend: Backend,
+    core: usize,
+    target: &str,
+    owns_the_directory: bool,
+) -> anyhow::Result<Plan> {
     let plan = Arc::new(plan);
     let asked = Arc::clone(&plan);
     let config = WorkerConfig { name: String::from("probe"), core, backend };
     let thread = spawn_worker(config, move || probe(asked)).context("cannot start a worker")?;
-    while !thread.is_finished() {
-        interrupt::check()?;
-        sleep(LOOK_AGAIN);
-    }
-    let probed = thread.join().map_err(|_| anyhow::anyhow!("the first session panicked"))?;
-    let probed = probed
+    let probed = interrupt::joined(thread)?
         .with_context(|| format!("the first session with {target} ({}) failed", plan.server.address))?;
     let Ok(mut plan) = Arc::try_unwrap(plan).map_err(drop) else { bail!("the first session did not end") };
     plan.data = probed.data;
     plan.listed = probed.listed;
-    if plan.scenario.stores() && plan.lists_what_it_stores_into() {
-        // What is listed changes all the time.
+    if plan.scenario.stores() && !owns_the_directory {
+        // What is listed may be what is stored into, and changes all the time.
         plan.listed.lines = None;
     }
     if let Some(content) = probed.content {
@@ -295,15 +311,22 @@ fn settle(endpoint: &mut Endpoint, content: Content, target: &str) -> anyhow::Re
     let (path, expected) = &mut endpoint.files[0];
     if expected.length() == 0 {
         *expected = content;
-    } else if *expected != content && !is_same(expected, &content) {
+    } else if !is_same(expected, &content) {
         bail!("{target} sends other bytes for {} than are in the file", path.escape_ascii());
     }
     Ok(())
 }
 
-/// Whether two descriptions are of the same bytes, as far as their lengths tell; the load compares the rest.
-fn is_same(one: &Content, other: &Content) -> bool {
-    one.length() == other.length() && matches!(other, Content::Digest { .. })
+/// Whether what came is what was expected, as far as it was kept; the load compares the rest.
+fn is_same(expected: &Content, came: &Content) -> bool {
+    match came {
+        Content::Digest { length, .. } => *length == expected.length(),
+        Content::Repeated { block, .. } => {
+            let mut check = expected.check();
+            check.take(block);
+            check.finish().is_ok()
+        }
+    }
 }
 
 fn seed_of_the_clock() -> u64 {

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub(crate) struct Slot {
     pub(crate) desk: Rc<Desk>,
     /// From 0, over all workers.
     pub(crate) number: usize,
-    pub(crate) source: Option<IpAddr>,
+    source: Option<IpAddr>,
     pub(crate) random: Random,
     /// Units begun so far.
     pub(crate) begun: Cell<u64>,
@@ -61,6 +61,7 @@ pub(crate) struct Slot {
     touched: Cell<Instant>,
     /// Nothing is asked of the server: no time runs out.
     waits: Cell<bool>,
+    is_unmeasured: Cell<bool>,
 }
 
 /// A unit that was begun.
@@ -84,7 +85,13 @@ impl Slot {
             step: Cell::new(Step::Connect),
             touched: Cell::new(Instant::now()),
             waits: Cell::new(false),
+            is_unmeasured: Cell::new(false),
         }
+    }
+
+    /// The address to come from to that one; the kernel's choice where it is of another family.
+    pub(crate) fn source_for(&self, address: SocketAddr) -> Option<IpAddr> {
+        self.source.filter(|source| source.is_ipv4() == address.is_ipv4())
     }
 
     /// Waits for the next unit's turn; `None` once the run is over.
@@ -111,11 +118,11 @@ impl Slot {
         self.plan.is_over(Instant::now())
     }
 
-    /// A unit is complete.
-    pub(crate) fn complete(&self, unit: Unit) {
+    /// A unit is complete; whether it counts.
+    pub(crate) fn complete(&self, unit: Unit) -> bool {
         let now = Instant::now();
         self.touch(now);
-        self.desk.recorder.borrow_mut().unit(unit.began, now);
+        self.desk.recorder.borrow_mut().unit(unit.began, now)
     }
 
     /// A step begins now.
@@ -130,7 +137,9 @@ impl Slot {
     pub(crate) fn done(&self, step: Step, began: Instant) {
         let now = Instant::now();
         self.touched.set(now);
-        self.desk.recorder.borrow_mut().step(step, began, now);
+        if !self.is_unmeasured.get() {
+            self.desk.recorder.borrow_mut().step(step, began, now);
+        }
     }
 
     pub(crate) fn touch(&self, now: Instant) {
@@ -139,7 +148,9 @@ impl Slot {
 
     /// Bytes of files were moved.
     pub(crate) fn moved(&self, bytes: u64) {
-        self.desk.recorder.borrow_mut().bytes(bytes, self.touched.get());
+        if !self.is_unmeasured.get() {
+            self.desk.recorder.borrow_mut().bytes(bytes, self.touched.get());
+        }
     }
 
     pub(crate) fn remark(&self, name: &'static str) {
@@ -166,6 +177,14 @@ impl Slot {
         let files = &self.plan.endpoint(side).files;
         let (path, content) = &files[self.number % files.len()];
         (path, content)
+    }
+
+    /// Does something with the server that is not measured.
+    pub(crate) async fn unmeasured<T>(&self, what: impl Future<Output = T>) -> T {
+        self.is_unmeasured.set(true);
+        let result = what.await;
+        self.is_unmeasured.set(false);
+        result
     }
 
     /// Waits for something else than the server, for which no time runs out.

@@ -54,6 +54,8 @@ pub(crate) enum TargetError {
     Port,
     #[error("a % in the target is not followed by two hexadecimal digits")]
     Escape,
+    #[error("the target has a line's end or a zero byte in it, which no command can tell a server")]
+    LineEnd,
 }
 
 impl Target {
@@ -83,7 +85,11 @@ impl FromStr for Target {
         let (host, port) = match place.strip_prefix('[') {
             Some(bracketed) => {
                 let (host, rest) = bracketed.split_once(']').ok_or(TargetError::Host)?;
-                (host, rest.strip_prefix(':'))
+                let port = rest.strip_prefix(':');
+                if port.is_none() && !rest.is_empty() {
+                    return Err(TargetError::Port);
+                }
+                (host, port)
             }
             None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
         };
@@ -117,6 +123,9 @@ fn decoded(text: &str) -> Result<Vec<u8>, TargetError> {
         let (Some(high), Some(low)) = (digit(), digit()) else { return Err(TargetError::Escape) };
         out.push(u8::try_from(high * 16 + low).map_err(|_| TargetError::Escape)?);
     }
+    if out.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+        return Err(TargetError::LineEnd);
+    }
     Ok(out)
 }
 
@@ -147,6 +156,8 @@ mod tests {
         assert_eq!(error("ftp://"), Some(TargetError::Host));
         assert_eq!(error("ftp://x:0/"), Some(TargetError::Port));
         assert_eq!(error("ftp://x:70000"), Some(TargetError::Port));
+        assert_eq!(error("ftp://[::1]2121"), Some(TargetError::Port));
         assert_eq!(error("ftp://x/%4"), Some(TargetError::Escape));
+        assert_eq!(error("ftp://a%0d%0aQUIT@x/"), Some(TargetError::LineEnd));
     }
 }

@@ -21,6 +21,13 @@ pub(crate) struct Share {
     pub(crate) workers: usize,
 }
 
+impl Share {
+    /// How many of the slots are its own.
+    pub(crate) fn slots(self, sessions: usize) -> usize {
+        sessions.saturating_sub(self.index).div_ceil(self.workers)
+    }
+}
+
 /// Runs the slots of one worker to the end of the run.
 pub(crate) async fn work(plan: Arc<Plan>, share: Share, live: Arc<Live>) -> Recorder {
     let desk = Rc::new(Desk::new(&plan, share, live));

@@ -46,6 +46,31 @@ fn in_an_open_loop_a_stall_is_in_the_latency_of_all_that_should_have_begun() {
     assert!(units > 200, "{text}");
 }
 
+/// The stall begins a half second before the end, and what should have begun in it is not lost with it.
+#[test]
+fn in_an_open_loop_a_stall_at_the_end_is_seen_to_its_end() {
+    let target = stalling();
+    let arguments = ["noop", "--target", &target, "--sessions", "100", "--rate", "100", "--warmup", "0s"];
+    let (output, report) = report(&[&arguments[..], &["--duration", "1500ms"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = stdout(&output);
+    assert!(latency_us(&report, "unit", "max_us") > 900_000.0, "{text}");
+    assert!(latency_us(&report, "unit", "p90_us") > 500_000.0, "{text}");
+}
+
+/// Fewer sessions than workers, and one worker more than the other.
+#[test]
+fn a_rate_is_that_of_all_workers_however_many_have_sessions() {
+    let target = format!("ftp://{}", fake::start(Faults::default()));
+    for sessions in ["1", "3"] {
+        let arguments = ["noop", "--target", &target, "--rate", "100", "--warmup", "0s", "--duration", "1s"];
+        let (output, report) = report(&[&arguments[..], &["--sessions", sessions]].concat());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        // All that were to begin, but for those that a busy machine has kept from it.
+        assert!((80..=100).contains(&report["units"].as_u64().unwrap()), "{}", stdout(&output));
+    }
+}
+
 #[test]
 fn a_closed_loop_says_that_it_is_one() {
     let target = stalling();
@@ -80,6 +105,14 @@ fn wrong_contents_are_an_error() {
 }
 
 #[test]
+fn a_reply_that_nothing_was_asked_for_is_an_error() {
+    let target = format!("ftp://{}", fake::start(Faults { surplus_replies: 20, ..Faults::default() }));
+    let (output, report) = report(&["noop", "--target", &target, "--sessions", "2", "--duration", "300ms"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(errors(&report, "reply without a command") > 0, "{report}");
+}
+
+#[test]
 fn a_connect_back_from_a_wrong_address_is_an_error() {
     let faults = Faults { connects_from: Some([127, 0, 0, 9].into()), ..Faults::default() };
     let target = format!("ftp://{}/file", fake::start(faults));
@@ -100,7 +133,10 @@ fn what_vanished_clients_left_published_is_told() {
     let (output, report) =
         report(&["abort", "--target", &target, "--sessions", "4", "--duration", "500ms", "--seed", "1"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(stdout(&output).contains("LEFT BEHIND: a file loadtest-abandoned-* was published"), "{output:?}");
+    assert!(
+        stdout(&output).contains("LEFT BEHIND: a file loadtest-abandoned-1-* was published"),
+        "{output:?}"
+    );
     let told = report["leftovers"].to_string();
     assert!(told.contains("was published"), "{told}");
 }

@@ -52,6 +52,7 @@ fn idle_sessions_are_all_there_when_memory_is_looked_at() {
 #[test]
 fn bulk_and_listings() {
     runs(&["download", "--big-size", "3M", "--duration", "500ms"]);
+    runs(&["download", "--big-size", "100K", "--duration", "200ms"]);
     let text = runs(&["upload", "--upload-size", "100K", "--sessions", "4", "--duration", "500ms"]);
     assert!(text.contains("uploads compared by hash"), "{text}");
     runs(&["list", "--entries", "500", "--duration", "500ms"]);
@@ -85,6 +86,9 @@ fn what_makes_no_sense_is_refused_in_one_line() {
         (&["small-files", "--target", "ftp://[::1]:1"], "as ftp://[::1]:1/file"),
         (&["login", "--server", "/no/such/server"], "cannot start"),
         (&["noop", "--workers", "100000000"], "at most --workers "),
+        (&["list", "--pipeline", "2"], "takes no --pipeline"),
+        (&["noop", "--json", "/tmp/x", "--html", "/tmp/x"], "the same file"),
+        (&["login", "--target", "ftp://[::1]:1", "--source-addresses", "4"], "nobody reaches ::1"),
         (&["noop", "--rate", "1e-300"], "at least --rate 0.1"),
     ] {
         let output = loadtest(arguments);

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Output;
 
 use serde_json::Value;
-use support::fake::{self, Faults};
+use support::fake::{self, Faults, Then};
 use support::server;
 
 fn loadtest(arguments: &[&str], target: SocketAddr) -> Output {
@@ -141,6 +141,22 @@ fn mixed_sessions_with_a_server_of_somebody_elses_work() {
             "1K",
         ]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+}
+
+/// The first session gets the file; then a byte comes now and then, or more than there is, without end.
+#[test]
+fn a_server_that_sends_without_end_is_told_and_does_not_keep_the_run() {
+    for (then, said) in [
+        (Then::ATrickle, "had not ended 0.5 s after the time was over"),
+        (Then::AFlood, "more than the 17 bytes"),
+    ] {
+        let target = format!("ftp://{}/file", fake::start(Faults { then, ..Faults::default() }));
+        let arguments = ["download", "--target", &target, "--sessions", "2", "--warmup", "0s"];
+        let output =
+            support::loadtest(&[&arguments[..], &["--duration", "300ms", "--timeout", "500ms"]].concat());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(support::stdout(&output).contains(said), "{output:?}");
     }
 }
 

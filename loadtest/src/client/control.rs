@@ -52,7 +52,7 @@ impl Control {
     async fn open_at(slot: &Rc<Slot>, side: Side) -> Result<Self, Failure> {
         let began = slot.at(Step::Connect);
         let address = slot.plan.endpoint(side).address;
-        let stream = connect(address, slot.source).await.map_err(|error| slot.failed(error))?;
+        let stream = connect(address, slot.source_for(address)).await.map_err(|error| slot.failed(error))?;
         slot.done(Step::Connect, began);
         let decoder = ReplyDecoder::new(LINE_BYTES_MAX, REPLY_BYTES_MAX);
         let data = slot.plan.data;
@@ -110,9 +110,17 @@ impl Control {
         let mut line = LINE.take();
         line.clear();
         command.encode(&mut line);
-        let sent = self.send_bytes(&line).await;
+        let sent = self.send_batch(&line).await;
         LINE.set(line);
         sent
+    }
+
+    /// Sends the lines of some commands, to which nothing was replied yet.
+    pub(crate) async fn send_batch(&mut self, lines: &[u8]) -> Result<(), Failure> {
+        if !self.unread.is_empty() {
+            return Err(self.slot.failed(Cause::Unasked(excerpt(&self.unread))));
+        }
+        self.send_bytes(lines).await
     }
 
     pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {

@@ -68,7 +68,8 @@ impl Control {
     /// Connects to a passive port.
     pub(crate) async fn connect_data(&mut self, address: SocketAddr) -> Result<Stream, Failure> {
         let began = self.slot.at(Step::DataConnect);
-        let stream = connect(address, self.slot.source).await.map_err(|error| self.slot.failed(error))?;
+        let stream =
+            connect(address, self.slot.source_for(address)).await.map_err(|error| self.slot.failed(error))?;
         self.slot.done(Step::DataConnect, began);
         Ok(stream)
     }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use protocol::command::Command;
@@ -29,16 +30,22 @@ impl Control {
         content: &Content,
     ) -> Result<(), Failure> {
         let mut check = content.check();
-        self.download(data, &Command::Retr(path), |bytes| check.take(bytes)).await?;
+        let take = |bytes: &[u8]| {
+            check.take(bytes);
+            // A server may send without end.
+            if check.has_too_much() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        self.download(data, &Command::Retr(path), take).await?;
         check.finish().map_err(|cause| self.slot.failed(cause))
     }
 
-    /// A command whose answer is a download, given to `take` piece by piece.
+    /// A command whose answer is a download, given to `take` piece by piece, until that wants no more. The control connection is
+    /// of no more use then.
     pub(crate) async fn download(
         &mut self,
         data: DataEnd,
         command: &Command<'_>,
-        mut take: impl FnMut(&[u8]),
+        mut take: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<(), Failure> {
         let (stream, began) = self.begin_transfer(data, command).await?;
         let mut first = true;
@@ -46,22 +53,25 @@ impl Control {
         loop {
             let received = poll_fn(|context| {
                 DATA.with_borrow_mut(|buffer| {
-                    stream
-                        .poll_receive(context, buffer)
-                        .map(|received| received.inspect(|&length| take(&buffer[..length])))
+                    let received = stream.poll_receive(context, buffer);
+                    received.map(|received| received.map(|length| (length, take(&buffer[..length]))))
                 })
             });
-            let length = received.await.map_err(|error| self.slot.failed(error))?;
+            let (length, goes_on) = received.await.map_err(|error| self.slot.failed(error))?;
             if length == 0 {
                 break;
             }
             if first {
                 first = false;
                 self.slot.done(Step::FirstByte, began);
+                self.slot.at(Step::Completion);
             } else {
                 self.slot.touch(Instant::now());
             }
             self.slot.moved(length as u64);
+            if goes_on.is_break() {
+                return Ok(());
+            }
         }
         drop(stream);
         self.end_transfer(began).await

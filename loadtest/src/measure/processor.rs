@@ -75,7 +75,7 @@ impl ProcessorClock {
         let children = children(self.pid).into_iter();
         // A child that ends between two looks is counted by neither: its parent has it at the next.
         let living = children.filter_map(|child| Self::of(child).now().ok()).sum::<Duration>();
-        let other = self.other.and_then(|other| Self::of(other).now().ok()).unwrap_or_default();
+        let other = self.other.map(|other| Self::of(other).now()).transpose()?.unwrap_or_default();
         Ok(own + ended + living + other)
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Live {
     pub(crate) sessions: AtomicU64,
 }
 
-/// One worker's measurements. Only what ends inside the window is kept; errors are kept always.
+/// One worker's measurements. Only what the window counts is kept; errors are kept always.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     pub(crate) window: Window,
@@ -69,19 +69,21 @@ impl Recorder {
 
     /// A step began at `began` and ended at `ended`.
     pub(crate) fn step(&mut self, step: Step, began: Instant, ended: Instant) {
-        if self.window.contains(ended) {
+        if self.window.counts(began, ended) {
             record(&mut self.histograms[step as usize], ended.saturating_duration_since(began));
         }
     }
 
-    /// A unit of the scenario is complete.
-    pub(crate) fn unit(&mut self, began: Instant, ended: Instant) {
+    /// A unit of the scenario is complete; whether it counts.
+    pub(crate) fn unit(&mut self, began: Instant, ended: Instant) -> bool {
         self.live.units.fetch_add(1, Ordering::Relaxed);
-        if self.window.contains(ended) {
+        let counts = self.window.counts(began, ended);
+        if counts {
             self.units += 1;
             self.series.add_unit(&self.window, ended);
             record(&mut self.histograms[Step::Unit as usize], ended.saturating_duration_since(began));
         }
+        counts
     }
 
     pub(crate) fn bytes(&mut self, bytes: u64, moment: Instant) {

@@ -8,24 +8,50 @@ pub(crate) struct Window {
     pub(crate) began: Instant,
     pub(crate) opens: Instant,
     pub(crate) closes: Instant,
-    /// What was begun before the window closes counts, however late it ends.
-    pub(crate) to_the_end: bool,
+    counts: Counts,
+}
+
+/// What is in the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counts {
+    /// What ends in it: in a closed loop, whatever is under way when it closes says nothing.
+    Ends,
+    /// What begins in it, however late it ends: in an open loop, what has to wait is what is looked for.
+    Starts,
+    /// Everything, for what comes in rounds is not cut off at either end.
+    Rounds,
 }
 
 impl Window {
+    /// A window for what ends in it.
     pub(crate) fn new(began: Instant, warmup: Duration, duration: Duration) -> Self {
         let opens = began + warmup;
-        Self { began, opens, closes: opens + duration, to_the_end: false }
+        Self { began, opens, closes: opens + duration, counts: Counts::Ends }
     }
 
-    /// A window for what comes in rounds: nothing is cut off at either end.
+    /// A window for what begins in it.
+    pub(crate) fn of_starts(began: Instant, warmup: Duration, duration: Duration) -> Self {
+        Self { counts: Counts::Starts, ..Self::new(began, warmup, duration) }
+    }
+
+    /// A window for what comes in rounds.
     pub(crate) fn of_rounds(began: Instant, duration: Duration) -> Self {
-        Self { to_the_end: true, ..Self::new(began, Duration::ZERO, duration) }
+        Self { counts: Counts::Rounds, ..Self::new(began, Duration::ZERO, duration) }
     }
 
-    /// Whether what ended at `moment` counts.
+    /// Whether what was begun before the window closes is measured to its end.
+    pub(crate) fn has_rounds(&self) -> bool {
+        self.counts == Counts::Rounds
+    }
+
+    /// Whether what happens at `moment` happens while it is measured.
     pub(crate) fn contains(&self, moment: Instant) -> bool {
-        self.opens <= moment && (moment < self.closes || self.to_the_end)
+        self.opens <= moment && (moment < self.closes || self.has_rounds())
+    }
+
+    /// Whether what began and ended then counts.
+    pub(crate) fn counts(&self, began: Instant, ended: Instant) -> bool {
+        self.contains(if self.counts == Counts::Starts { began } else { ended })
     }
 
     pub(crate) fn duration(&self) -> Duration {

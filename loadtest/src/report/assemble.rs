@@ -21,6 +21,7 @@ pub(crate) struct Findings {
     pub(crate) target: String,
     pub(crate) workers: usize,
     pub(crate) measured_s: f64,
+    pub(crate) warmup_s: f64,
     pub(crate) ended_early: Option<String>,
     pub(crate) leftovers: Vec<String>,
     pub(crate) connection_table_full: bool,
@@ -30,8 +31,12 @@ pub(crate) struct Findings {
 
 /// Makes the report.
 pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> Report {
-    let measured_s = findings.measured_s.max(f64::MIN_POSITIVE);
-    let mut tester = tester(recorder, findings.tester_processor_s / measured_s, findings.workers);
+    // A run may end before anything was measured.
+    let each_second =
+        |amount: f64| if findings.measured_s > 0.0 { amount / findings.measured_s } else { 0.0 };
+    let (units_per_s, processors) =
+        (each_second(count(recorder.units)), each_second(findings.tester_processor_s));
+    let mut tester = tester(recorder, processors, findings.workers);
     if findings.connection_table_full {
         tester.warnings.push(String::from(
             "this machine's table of tracked connections (nf_conntrack) is full: the kernel drops packets of new ones, and \
@@ -53,11 +58,11 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
         workers: findings.workers,
         source_addresses: plan.sources.len(),
         seed: plan.seed,
-        warmup_s: (plan.window.opens - plan.window.began).as_secs_f64(),
-        measured_s,
+        warmup_s: findings.warmup_s,
+        measured_s: findings.measured_s,
         ended_early: findings.ended_early,
         units: recorder.units,
-        units_per_s: count(recorder.units) / measured_s,
+        units_per_s,
         bytes: recorder.bytes,
         latencies: latencies(recorder),
         errors: errors(recorder),

@@ -29,6 +29,11 @@ impl Totals {
         }
         totals
     }
+
+    /// Whether something was completed since, or failed, or more than a trickle of bytes was moved.
+    pub(crate) fn have_moved_since(&self, before: &Self, bytes: u64) -> bool {
+        (self.units, self.errors) != (before.units, before.errors) || self.bytes - before.bytes >= bytes
+    }
 }
 
 /// A bar on standard error, where that is a terminal.

@@ -40,7 +40,7 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
         )?;
     }
     write!(out, "\n  {} {}s, {:.1} a second", report.units, report.unit, report.units_per_s)?;
-    if report.bytes > 0 {
+    if report.bytes > 0 && report.measured_s > 0.0 {
         #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
         let rate = report.bytes as f64 / report.measured_s / (1024.0 * 1024.0);
         write!(out, ", {rate:.1} MiB a second")?;

@@ -15,9 +15,6 @@ use crate::slot::Slot;
 /// What a vanishing client has sent of its upload: more than fits into no buffer at all, less than the whole.
 const SENT_BYTES: usize = 8 * 1024;
 
-/// How the name of a file begins that must never come about.
-pub(crate) const ABANDONED_PREFIX: &str = "loadtest-abandoned-";
-
 #[derive(Debug, Clone, Copy)]
 enum Point {
     Connected,
@@ -81,7 +78,8 @@ async fn vanish_at(slot: &Rc<Slot>, point: Point) -> Result<(), Failure> {
 async fn upload_a_part(slot: &Rc<Slot>, control: &mut Control) -> Result<(), Failure> {
     control.login().await?;
     let mut path = slot.plan.server.upload_folder.clone();
-    path.extend_from_slice(format!("{ABANDONED_PREFIX}{}-{}", slot.number, slot.begun.get()).as_bytes());
+    let name = format!("{}{}-{}", slot.plan.abandoned_prefix(), slot.number, slot.begun.get());
+    path.extend_from_slice(name.as_bytes());
     let data = control.open_data().await?;
     let (stream, _) = control.begin_transfer(data, &Command::Stor(&path)).await?;
     stream.send_all(&[b'x'; SENT_BYTES]).await.map_err(|error| slot.failed(error))?;

@@ -34,11 +34,12 @@ pub(super) async fn session(slot: Rc<Slot>) -> Result<(), Failure> {
             transfer(&slot, (&mut *to, &store), (&mut *from, &send)).await?;
         }
         slot.moved(content.length());
-        slot.complete(unit);
-        slot.remark(match from_side {
-            Side::Server => "transfers to the other server",
-            Side::Other => "transfers from the other server",
-        });
+        if slot.complete(unit) {
+            slot.remark(match from_side {
+                Side::Server => "transfers to the other server",
+                Side::Other => "transfers from the other server",
+            });
+        }
         upload::compare(&slot, to, &name, content).await?;
         to.command(&Command::Dele(&name), &[250]).await?;
     }

@@ -31,7 +31,6 @@ pub(super) async fn session(slot: Rc<Slot>) -> Result<(), Failure> {
 }
 
 async fn until_looked_at(slot: &Slot) {
-    sleep_until(slot.plan.window.closes).await;
     while !slot.plan.looked_at.load(Ordering::Relaxed) && !slot.plan.is_stopped() {
         sleep_until(Instant::now() + LOOK_AGAIN).await;
     }

@@ -1,5 +1,6 @@
 //! Listings of a big directory, one after another in one session.
 
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use protocol::command::{Command, ListArgument};
@@ -37,7 +38,10 @@ pub(crate) async fn listing(control: &mut Control, listed: &Listed) -> Result<u6
         if listed.by_list { Command::List(ListArgument { all: false, path }) } else { Command::Mlsd(path) };
     let data = control.open_data().await?;
     let mut lines = 0;
-    let count = |piece: &[u8]| lines += piece.iter().filter(|&&byte| byte == b'\n').count() as u64;
+    let count = |piece: &[u8]| {
+        lines += piece.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        ControlFlow::Continue(())
+    };
     control.download(data, &command, count).await?;
     Ok(lines)
 }

@@ -15,7 +15,6 @@ mod storm;
 mod stream;
 mod upload;
 
-pub(crate) use abort::ABANDONED_PREFIX;
 pub(crate) use list::listing;
 pub(crate) use mixed::Mix;
 

@@ -18,7 +18,7 @@ pub(super) async fn session(slot: Rc<Slot>) -> Result<(), Failure> {
     }
     while let Some(unit) = slot.begin().await {
         let began = slot.at(Step::Command);
-        control.send_bytes(&batch).await?;
+        control.send_batch(&batch).await?;
         for _ in 0..slot.plan.pipeline {
             control.expect(&[200]).await?;
             slot.complete(unit);

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::client::Control;
 use crate::content::Content;
 use crate::failure::{Cause, Failure};
+use crate::measure::Step;
 use crate::plan::Side;
 use crate::slot::Slot;
 
@@ -83,23 +84,26 @@ pub(super) async fn compare(
     path: &[u8],
     content: &Content,
 ) -> Result<(), Failure> {
+    slot.at(Step::Command);
     control.send(&Command::Opts(Opts::Hash(Some(HashName::Known(HashAlgorithm::Sha256))))).await?;
     if control.reply(|reply| reply.code.number() == 200).await? {
-        return compare_hash(slot, control, path, content).await;
+        slot.at(Step::Command);
+        control.send(&Command::Hash(path)).await?;
+        let (code, told) = control.expect_text(&[213, 500, 502, 504], <[u8]>::to_vec).await?;
+        if code.number() == 213 {
+            return compare_hash(slot, &told, content);
+        }
     }
-    let data = control.open_data().await?;
-    control.retrieve(data, path, content).await
+    // It is the tester's own, and no part of what is measured.
+    slot.unmeasured(async {
+        let data = control.open_data().await?;
+        control.retrieve(data, path, content).await
+    })
+    .await
 }
 
-async fn compare_hash(
-    slot: &Rc<Slot>,
-    control: &mut Control,
-    path: &[u8],
-    content: &Content,
-) -> Result<(), Failure> {
+fn compare_hash(slot: &Slot, told: &[u8], content: &Content) -> Result<(), Failure> {
     let expected = hexadecimal(&sha256(content));
-    control.send(&Command::Hash(path)).await?;
-    let (_, told) = control.expect_text(&[213], <[u8]>::to_vec).await?;
     if told.windows(expected.len()).any(|digits| digits.eq_ignore_ascii_case(&expected)) {
         slot.remark("uploads compared by hash");
         return Ok(());

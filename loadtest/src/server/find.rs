@@ -1,45 +1,44 @@
-//! Which process listens on a port of this machine.
+//! Which process listens on an address of this machine.
 
-use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use nix::unistd::Pid;
-
-/// The state of a listening socket in /proc/net/tcp.
-const LISTENING: &str = "0A";
+use procfs::net::{TcpNetEntry, TcpState, tcp, tcp6};
+use procfs::process::{FDTarget, Process, all_processes};
 
 /// The process that listens on `address`; `None` if it is on another machine or may not be seen.
 pub(crate) fn listening_process(address: SocketAddr) -> Option<Pid> {
-    let port = format!(":{:04X}", address.port());
-    let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
-        .iter()
-        .filter_map(|table| fs::read_to_string(table).ok())
-        .flat_map(|table| listening_inodes(&table, &port))
-        .map(|inode| format!("socket:[{inode}]"))
-        .collect();
     let is_local = address.ip().is_loopback() || std::net::UdpSocket::bind((address.ip(), 0)).is_ok();
-    if !is_local || inodes.is_empty() {
+    if !is_local {
         return None;
     }
-    let processes = fs::read_dir("/proc").ok()?;
-    processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok().map(Pid::from_raw)).find(
-        |pid| {
-            let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-            descriptors
-                .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
-                .any(|link| inodes.iter().any(|inode| link.as_os_str() == inode.as_str()))
-        },
-    )
+    let entries = tcp().into_iter().flatten().chain(tcp6().into_iter().flatten());
+    let mut listeners: Vec<TcpNetEntry> = entries
+        .filter(|entry| entry.state == TcpState::Listen && takes(entry.local_address, address))
+        .collect();
+    // The kernel gives a connection to whoever listens on that very address, if anybody does.
+    if listeners.iter().any(|entry| !entry.local_address.ip().is_unspecified()) {
+        listeners.retain(|entry| !entry.local_address.ip().is_unspecified());
+    }
+    let is_listener = |process: &Process| {
+        process.fd().into_iter().flatten().flatten().any(|descriptor| match descriptor.target {
+            FDTarget::Socket(inode) => listeners.iter().any(|entry| entry.inode == inode),
+            _ => false,
+        })
+    };
+    let process = all_processes().ok()?.flatten().find(is_listener)?;
+    Some(Pid::from_raw(process.pid()))
 }
 
-/// The inodes of the sockets that listen on `port`, which is written as the table has it.
-fn listening_inodes(table: &str, port: &str) -> Vec<String> {
-    let inode = |line: &str| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let listens = fields.get(1)?.ends_with(port) && *fields.get(3)? == LISTENING;
-        listens.then(|| fields.get(9).map(ToString::to_string)).flatten()
+/// Whether connections to `address` come to a socket that listens on `listener`.
+fn takes(listener: SocketAddr, address: SocketAddr) -> bool {
+    let is_any = match listener.ip() {
+        IpAddr::V4(ip) => ip.is_unspecified() && address.is_ipv4(),
+        // It may be for both families.
+        IpAddr::V6(ip) => ip.is_unspecified(),
     };
-    table.lines().filter_map(inode).collect()
+    listener.port() == address.port()
+        && (is_any || listener.ip().to_canonical() == address.ip().to_canonical())
 }
 
 #[cfg(test)]
@@ -48,15 +47,24 @@ mod tests {
 
     #[test]
     fn this_process_is_found() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        assert_eq!(listening_process(listener.local_addr().unwrap()), Some(Pid::this()));
+        for place in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0"] {
+            let listener = std::net::TcpListener::bind(place).unwrap();
+            let mut address = listener.local_addr().unwrap();
+            if address.ip().is_unspecified() {
+                address.set_ip([127, 0, 0, 1].into());
+            }
+            assert_eq!(listening_process(address), Some(Pid::this()), "{place}");
+        }
     }
 
     #[test]
     fn nobody_is_found_where_nobody_listens() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        let mut address = listener.local_addr().unwrap();
+        address.set_ip([127, 0, 0, 2].into());
+        assert_eq!(listening_process(address), None, "another address");
         drop(listener);
+        address.set_ip([127, 0, 0, 1].into());
         assert_eq!(listening_process(address), None);
     }
 }

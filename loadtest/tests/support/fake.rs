@@ -21,8 +21,22 @@ pub(crate) struct Faults {
     pub(crate) noop: Option<&'static str>,
     /// Every file after so many has other bytes.
     pub(crate) other_bytes_after: Option<u64>,
+    /// What comes of every file but the first.
+    pub(crate) then: Then,
+    /// Replies to a `NOOP` that nobody asked for.
+    pub(crate) surplus_replies: usize,
     /// Data connections to the client come from this address.
     pub(crate) connects_from: Option<Ipv4Addr>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) enum Then {
+    #[default]
+    TheFile,
+    /// A byte now and then, without end.
+    ATrickle,
+    /// The file over and over, without end.
+    AFlood,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +95,7 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
             "NOOP" => {
                 if let Some(reply) = noop(state) {
                     say(reply)?;
+                    (0..state.faults.surplus_replies).try_for_each(|_| say(reply))?;
                 }
             }
             "EPSV" => {
@@ -104,7 +119,19 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                     _ if is_other => "not what it was".to_owned(),
                     _ => "what it always is".to_owned(),
                 };
-                data.open(state.faults.connects_from)?.write_all(bytes.as_bytes())?;
+                let mut connection = data.open(state.faults.connects_from)?;
+                let then = if number == 0 { Then::TheFile } else { state.faults.then };
+                loop {
+                    match then {
+                        Then::TheFile => break connection.write_all(bytes.as_bytes())?,
+                        Then::AFlood => connection.write_all(bytes.repeat(4096).as_bytes())?,
+                        Then::ATrickle => {
+                            connection.write_all(b"w")?;
+                            sleep(Duration::from_millis(300));
+                        }
+                    }
+                }
+                drop(connection);
                 say("226 Done.")?;
             }
             "STOR" => {
