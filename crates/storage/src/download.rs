@@ -20,9 +20,13 @@ pub struct Download {
     pub offset: u64,
     /// When its contents last changed, in seconds since 1970-01-01 00:00:00 UTC.
     pub modified_unix_seconds: i64,
-    /// Whether to close the file means to ask a daemon or another machine, and to wait for it.
+    /// Whether closing the file may take long: a daemon or another machine is asked, or the last one to hold a large file whose
+    /// name is gone frees its blocks.
     pub closing_waits: bool,
 }
+
+/// Files from this size on are closed where it may take long.
+const LARGE_BYTES: u64 = 64 << 20;
 
 /// `O_NONBLOCK` lets the opening of a FIFO return at once, and `O_NOCTTY` keeps a terminal from becoming the server's.
 const DOWNLOAD_FLAGS: OFlag = OFlag::O_RDONLY.union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
@@ -39,12 +43,12 @@ impl Root {
     /// resolution gives.
     pub fn open_download(&self, path: &[u8], restart: u64) -> Result<Download, StorageError> {
         let mut download = self.download(path, restart, Self::resolve)?;
-        download.closing_waits = self.kind_of_mount(&download.file).is_none_or(FileSystemKind::always_waits);
+        download.closing_waits |= self.kind_of_mount(&download.file).is_none_or(FileSystemKind::always_waits);
         Ok(download)
     }
 
-    /// Opens the file as [`Root::open_download`] does, where the kernel has the path cached and asks nobody. Closing it does not
-    /// wait either.
+    /// Opens the file as [`Root::open_download`] does, where the kernel has the path cached and asks nobody. Nobody is asked to
+    /// close it either.
     ///
     /// # Errors
     /// [`StorageError::WouldBlock`] where it has not; otherwise as [`Root::open_download`].
@@ -70,7 +74,7 @@ impl Root {
             size: facts.size,
             offset: restart,
             modified_unix_seconds: facts.modified_unix_seconds,
-            closing_waits: false,
+            closing_waits: facts.size >= LARGE_BYTES,
         })
     }
 }
@@ -89,7 +93,7 @@ mod tests {
         scratch.file(b"n\xff\n", "0123456789");
         for restart in [0, 4, 10] {
             let mut download = scratch.root.open_download(b"/n\xff\n", restart).unwrap();
-            assert_eq!((download.size, download.offset), (10, restart));
+            assert_eq!((download.size, download.offset, download.closing_waits), (10, restart, false));
             let mut contents = String::new();
             download.file.read_to_string(&mut contents).unwrap();
             assert_eq!(contents, "0123456789");
@@ -103,7 +107,8 @@ mod tests {
         let scratch = Scratch::new();
         let sparse = File::create(scratch.at("big")).unwrap();
         sparse.set_len(5 << 30).unwrap();
-        assert_eq!(scratch.root.open_download(b"/big", 5 << 30).unwrap().offset, 5 << 30);
+        let download = scratch.root.open_download(b"/big", 5 << 30).unwrap();
+        assert_eq!((download.offset, download.closing_waits), (5 << 30, true), "it is large");
     }
 
     #[test]

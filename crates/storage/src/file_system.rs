@@ -88,9 +88,16 @@ const MOUNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 pub struct MountId {
     device: (u32, u32),
     mount: u64,
+    is_unique: bool,
 }
 
 impl MountId {
+    /// Whether no other mount has it, or ever will: kernels before 6.8 give a number and a device again once a mount is gone.
+    #[must_use]
+    pub fn is_unique(self) -> bool {
+        self.is_unique
+    }
+
     /// The mount of an open file or directory. It never waits: what a server or a daemon would have to be asked is not asked.
     ///
     /// # Errors
@@ -98,8 +105,9 @@ impl MountId {
     pub fn of(descriptor: impl AsFd) -> io::Result<Self> {
         let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
         let known = statx(descriptor, c"", flags, MOUNT_ID_UNIQUE)?;
-        // An older kernel leaves the mount's number at 0, and the device's alone has to do.
-        Ok(Self { device: (known.stx_dev_major, known.stx_dev_minor), mount: known.stx_mnt_id })
+        let device = (known.stx_dev_major, known.stx_dev_minor);
+        let is_unique = known.stx_mask & MOUNT_ID_UNIQUE.bits() != 0;
+        Ok(Self { device, mount: known.stx_mnt_id, is_unique })
     }
 }
 
@@ -115,11 +123,14 @@ impl Mounts {
     pub(crate) fn kind_of(&self, descriptor: impl AsFd) -> io::Result<FileSystemKind> {
         let mount = MountId::of(&descriptor)?;
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kind) = find(&known, mount) {
+        if let Some(kind) = find(&known, mount).filter(|_| mount.is_unique()) {
             return Ok(kind);
         }
         drop(known);
         let kind = FileSystemKind::of(descriptor)?;
+        if !mount.is_unique() {
+            return Ok(kind);
+        }
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() == MOUNTS_MAX {
             known.remove(0);
@@ -128,8 +139,11 @@ impl Mounts {
         Ok(kind)
     }
 
-    /// The same from memory; `None` where it was not asked yet, or is being asked.
+    /// The same from memory; `None` where it was not asked yet, or is being asked, or may be another mount by now.
     pub(crate) fn remembered(&self, mount: MountId) -> Option<FileSystemKind> {
+        if !mount.is_unique() {
+            return None;
+        }
         match self.0.try_read() {
             Ok(known) => find(&known, mount),
             Err(TryLockError::Poisoned(known)) => find(known.get_ref(), mount),
@@ -175,7 +189,8 @@ mod tests {
     #[test]
     fn mounts_that_are_remembered_are_bounded() {
         let mounts = Mounts::default();
-        let numbered = |number| (MountId { device: (0, number), mount: 0 }, FileSystemKind::Disk);
+        let numbered =
+            |number| (MountId { device: (0, number), mount: 0, is_unique: true }, FileSystemKind::Disk);
         *mounts.0.write().unwrap() = (0..).take(MOUNTS_MAX).map(numbered).collect();
         mounts.kind_of(File::open("/dev/shm").unwrap()).unwrap();
         assert_eq!(mounts.0.read().unwrap().len(), MOUNTS_MAX);

@@ -15,6 +15,9 @@ use crate::routes::{Sent, copy, sendfile, splice};
 use crate::shared::Shared;
 use crate::{Progress, TransferError, TransferOptions};
 
+/// Bytes that wait in the kernel for a peer whose transfer has a limit, beyond those that are on their way to it.
+const UNSENT_MAX: u32 = 256 << 10;
+
 /// Sends a range of a file and gives the number of bytes that went over the network.
 ///
 /// The range is in bytes of the file, in TYPE A too. All bytes are with the kernel when this returns; the caller
@@ -45,6 +48,10 @@ pub async fn download(
         cache_policy,
         preference,
     };
+    if options.limits.are_some() {
+        // Else a peer that reads slowly would get megabytes of the limit that only wait for it. It helps, and is no need.
+        let _ = stream.set_unsent_max(UNSENT_MAX);
+    }
     let mut file = Shared::new(file);
     let mut pace = Pace::new(progress, &options);
     let mut offset = range.start;

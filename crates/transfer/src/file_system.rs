@@ -109,7 +109,7 @@ impl FileSystem {
         }
     }
 
-    /// Writes by `write`: here while that is quick, and on another thread while it is not.
+    /// Writes by `write`: here while that is quick, and on another thread while it is not, or where it may have to read first.
     ///
     /// The flag says whether it was on another thread.
     pub(crate) async fn written<T: Send + 'static>(
@@ -122,7 +122,7 @@ impl FileSystem {
             let outcome = write(file);
             (outcome, began, began.elapsed())
         };
-        let elsewhere = self.writes_elsewhere(Instant::now());
+        let elsewhere = file.take_first_write_reads() || self.writes_elsewhere(Instant::now());
         let (outcome, began, took) =
             if elsewhere { file.elsewhere(timed).await? } else { timed(file.file()) };
         self.wrote(began, took);

@@ -16,6 +16,9 @@
 //! - The core's thread does not wait for a disk, a daemon or a server. A range that is not in the page cache is fetched by
 //!   [`runtime::blocking()`] first, the next one while it is sent; a file whose writes are slow is written there. To open the
 //!   file and to close it is the caller's, who may have to ask a daemon or a server for it.
+//!   What the kernel does not tell beforehand is not known here either: a file system that is frozen (`fsfreeze`) holds the first write
+//!   of each worker until it is thawed, a scanner that has to permit opening or reading (`fanotify`) holds every file, and a layer of
+//!   overlayfs may be FUSE or on another machine.
 //! - A transfer gives the other tasks of its core their turn after at most [`TURN_BYTES_MAX`] bytes, or
 //!   [`SENDFILE_TURN_BYTES_MAX`].
 //! - A transfer may be dropped at any moment. Its descriptors, pipes and buffers go back, and what it had reserved of a

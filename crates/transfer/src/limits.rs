@@ -2,13 +2,18 @@
 //!
 //! A limiter is a token bucket without a bucket: one atomic number says up to which moment the rate is given away.
 //! Whoever wants to move bytes reserves the time that they take at the end of it, which is one compare-and-swap, and is
-//! told when they are due. So nobody polls, the transfers that share a limiter are served in the order in which they
+//! told when they are due. So nobody polls but for those who wait long, whether the line is shorter by now; the transfers that share a limiter are served in the order in which they
 //! asked, a turn each, workers share it without a lock, and the rate can change under way.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use crate::buffer::BUFFER_BYTES;
+
+/// How long a transfer waits before it looks whether others have left the line.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// At most so many bytes a second, and a burst after a time of less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,10 +66,11 @@ impl RateLimiter {
     }
 
     /// Bytes that one transfer reserves at a time, at most: what the rate gives in an eighth of a second, so that a slow limit gives
-    /// something to all its transfers all the time, and no more than the burst.
+    /// something to all its transfers all the time, no more than the burst, and no more than every route can move at a time, for a
+    /// turn in the line is to be worth the same on all.
     fn slice_bytes(&self) -> u64 {
         let limit = self.limit();
-        (limit.bytes_per_second.get() / 8).clamp(1, limit.burst_bytes.get())
+        (limit.bytes_per_second.get() / 8).clamp(1, limit.burst_bytes.get().min(BUFFER_BYTES as u64))
     }
 
     /// Reserves `bytes`, at most a burst of them; gives the moment, counted from the beginning, from which on they may go.
@@ -76,6 +82,20 @@ impl RateLimiter {
         let before = self.reserved_until_ns.update(Ordering::Relaxed, Ordering::Relaxed, reserve);
         let burst = limit.nanoseconds_of(limit.burst_bytes.get()).0;
         Duration::from_nanos(reserve(before).saturating_sub(burst))
+    }
+
+    /// When `bytes` may go that were reserved for `due`, now that others may have given back what they had reserved before: as
+    /// soon as everything may go that is reserved at all. So the rate holds wherever in the line something was given back.
+    fn moved_up(&self, bytes: u64, due: Duration, now: Duration) -> Duration {
+        let limit = self.limit();
+        let present = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let (takes, burst) = (limit.nanoseconds_of(bytes).1, limit.nanoseconds_of(limit.burst_bytes.get()).0);
+        let again = |until: u64| until.saturating_sub(takes).max(present).saturating_add(takes);
+        let due_again = |until: u64| Duration::from_nanos(again(until).saturating_sub(burst));
+        let moved = self.reserved_until_ns.try_update(Ordering::Relaxed, Ordering::Relaxed, |until| {
+            (due_again(until) < due).then(|| again(until))
+        });
+        moved.map_or(due, due_again)
     }
 
     /// Gives back the last `bytes` of a reservation that did not go.
@@ -120,6 +140,11 @@ impl Limits {
         Limits { limiters: [session, user, total] }
     }
 
+    /// Whether there is any.
+    pub(crate) fn are_some(&self) -> bool {
+        self.limiters.iter().any(Option::is_some)
+    }
+
     fn each(&self) -> impl Iterator<Item = &RateLimiter> {
         self.limiters.iter().flatten().map(AsRef::as_ref)
     }
@@ -130,11 +155,16 @@ impl Limits {
         let bytes = slice.min((wanted as u64).max(1));
         let mut reservation = Reservation { limits: self, bytes, made_with: 0, waited: false };
         for limiter in self.each() {
-            let due = limiter.began + limiter.reserve(bytes, limiter.began.elapsed());
+            let mut due = limiter.reserve(bytes, limiter.began.elapsed());
             reservation.made_with += 1;
-            if due > Instant::now() {
+            loop {
+                let now = limiter.began.elapsed();
+                if due <= now {
+                    break;
+                }
                 reservation.waited = true;
-                runtime::sleep_until(due).await;
+                runtime::sleep_until(limiter.began + due.min(now + LOOK_AGAIN)).await;
+                due = limiter.moved_up(bytes, due, limiter.began.elapsed());
             }
         }
         Some(reservation)
@@ -210,6 +240,24 @@ mod tests {
         // After a long pause there is one burst, not more.
         assert!(limiter.reserve(500, 100 * SECOND) <= 100 * SECOND);
         assert!(limiter.reserve(1, 100 * SECOND) > 100 * SECOND);
+    }
+
+    #[test]
+    fn who_waits_moves_up_when_others_leave_the_line() {
+        let limiter = limiter(1000, 500);
+        assert_eq!(limiter.reserve(500, SECOND), SECOND);
+        for place in 1..=10 {
+            assert_eq!(limiter.reserve(100, SECOND), SECOND + place * SECOND / 10);
+        }
+        let due = limiter.reserve(100, SECOND);
+        assert_eq!(due, SECOND + 11 * SECOND / 10);
+        assert_eq!(limiter.moved_up(100, due, SECOND), due, "nobody has left");
+        limiter.give_back(900);
+        let due = limiter.moved_up(100, due, SECOND);
+        assert_eq!(due, SECOND + SECOND / 5, "one is before it, and the burst is used up");
+        assert_eq!(limiter.moved_up(100, due, SECOND), due);
+        // Whoever comes now comes behind.
+        assert_eq!(limiter.reserve(100, SECOND), SECOND + 3 * SECOND / 10);
     }
 
     #[test]

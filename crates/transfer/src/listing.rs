@@ -27,7 +27,7 @@ pub async fn send_chunks<E>(
     let mut sent: u64 = 0;
     while let Some(chunk) = next_chunk().await.map_err(ChunksError::Producer)? {
         pace.excuse();
-        send_all(stream, &chunk, Push::Now, &mut pace).await?;
+        send_all(stream, &chunk, 0, Push::Now, &mut pace).await?;
         sent += chunk.len() as u64;
     }
     Ok(sent)

@@ -17,6 +17,27 @@ pub(crate) struct Pace<'a> {
     turn_bytes_max: usize,
     limits: &'a Limits,
     reservation: Option<Reservation<'a>>,
+    portion: Portion,
+}
+
+/// How much of a limit is reserved at a time: twice as much as the last time if the peer took all of that, else what it took, and
+/// half as much at least. What a slow peer has no use for would keep others waiting until it is given back.
+struct Portion {
+    bytes: usize,
+    reserved: usize,
+}
+
+impl Portion {
+    const FIRST: usize = 16 << 10;
+    const MIN: usize = 4 << 10;
+
+    /// So much of what was reserved is left.
+    fn learn(&mut self, left: usize) {
+        self.bytes = match left {
+            0 => self.bytes.saturating_mul(2).min(TURN_BYTES_MAX),
+            left => self.reserved.saturating_sub(left).max(self.bytes / 2).max(Self::MIN),
+        };
+    }
 }
 
 impl<'a> Pace<'a> {
@@ -28,6 +49,7 @@ impl<'a> Pace<'a> {
             turn_bytes_max: TURN_BYTES_MAX,
             limits: &options.limits,
             reservation: None,
+            portion: Portion { bytes: Portion::FIRST, reserved: 0 },
         }
     }
 
@@ -80,21 +102,45 @@ impl<'a> Pace<'a> {
         interest: Interest,
         wanted: u64,
     ) -> Result<usize, TransferError> {
-        // What the last call did not move is for others, while this one waits.
-        self.reservation = None;
-        self.connection_ready(source, interest).await?;
-        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX).clamp(1, self.turn_left());
-        let Some(reservation) = self.limits.reserve(wanted).await else { return Ok(wanted) };
-        if reservation.was_waited_for() {
-            self.excuse();
-            self.progress.on_limit_wait();
-        }
-        let bytes = reservation.bytes();
-        self.reservation = Some(reservation);
-        Ok(bytes)
+        self.ready_for_piece(source, interest, wanted, 0).await
     }
 
-    /// Waits until the data connection is ready: at once if it is so, unless this turn has moved enough.
+    /// As [`ready`](Pace::ready) for one piece of a file, behind which so many bytes are still to come: what is reserved may be for
+    /// them, too, so that a turn in the line is worth the same in pieces.
+    pub(crate) async fn ready_for_piece(
+        &mut self,
+        source: &Source,
+        interest: Interest,
+        wanted: u64,
+        to_come: u64,
+    ) -> Result<usize, TransferError> {
+        self.connection_ready(source, interest).await?;
+        let count = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let wanted_now = count(wanted).clamp(1, self.turn_left());
+        if self.reservation.as_ref().is_none_or(|reservation| reservation.bytes() == 0) {
+            self.give_back();
+            let portion = count(wanted.saturating_add(to_come)).clamp(1, self.turn_left());
+            let reserved = self.limits.reserve(portion.min(self.portion.bytes)).await;
+            let Some(reservation) = reserved else { return Ok(wanted_now) };
+            if reservation.was_waited_for() {
+                self.excuse();
+                self.progress.on_limit_wait();
+            }
+            self.portion.reserved = reservation.bytes();
+            self.reservation = Some(reservation);
+        }
+        Ok(self.reservation.as_ref().map_or(wanted_now, |reservation| reservation.bytes().min(wanted_now)))
+    }
+
+    /// What was reserved and not moved is for others.
+    fn give_back(&mut self) {
+        if let Some(reservation) = self.reservation.take() {
+            self.portion.learn(reservation.bytes());
+        }
+    }
+
+    /// Waits until the data connection is ready: at once if it is so, unless this turn has moved enough. While it waits nothing is
+    /// reserved.
     pub(crate) async fn connection_ready(
         &mut self,
         source: &Source,
@@ -106,7 +152,10 @@ impl<'a> Pace<'a> {
             let mut next_turn = std::pin::pin!(next_turn);
             poll_fn(|cx| match next_turn.as_mut().poll(cx) {
                 Poll::Ready(ready) => Poll::Ready(Some(ready)),
-                Poll::Pending => self.poll_stalled(cx),
+                Poll::Pending => {
+                    self.give_back();
+                    self.poll_stalled(cx)
+                }
             })
             .await
         } else {
@@ -114,6 +163,7 @@ impl<'a> Pace<'a> {
                 Poll::Ready(ready) => Poll::Ready(Some(ready)),
                 Poll::Pending => {
                     self.turn_bytes = 0;
+                    self.give_back();
                     self.poll_stalled(cx)
                 }
             })

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -35,13 +35,35 @@ thread_local! {
 
 /// A pipe and the number of bytes in it. Given back to the pool while empty, closed otherwise.
 pub(crate) struct Pipe {
-    // Shared with the kernel's threads while they work on it.
-    reader: Arc<OwnedFd>,
-    writer: Arc<OwnedFd>,
+    // Shared with the kernel's threads while they work on it: to close one end waits for whoever works on the other.
+    ends: Arc<Ends>,
     capacity: usize,
     filled: usize,
     // Dropped with the pipe, on whichever thread that is.
     _alive: Alive,
+}
+
+struct Ends {
+    reader: OwnedFd,
+    writer: OwnedFd,
+}
+
+/// The end to read from, which keeps the other open.
+struct ReadEnd(Arc<Ends>);
+
+impl AsFd for ReadEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.reader.as_fd()
+    }
+}
+
+/// The end to write to, which keeps the other open.
+struct WriteEnd(Arc<Ends>);
+
+impl AsFd for WriteEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.writer.as_fd()
+    }
 }
 
 struct Alive(Arc<AtomicUsize>);
@@ -70,8 +92,7 @@ impl Pipe {
     fn new(alive: Alive) -> io::Result<Pipe> {
         let (reader, writer) = kernel::pipe()?;
         let capacity = kernel::set_pipe_capacity(&writer, TURN_BYTES_MAX)?;
-        let (reader, writer) = (Arc::new(reader), Arc::new(writer));
-        Ok(Pipe { reader, writer, capacity, filled: 0, _alive: alive })
+        Ok(Pipe { ends: Arc::new(Ends { reader, writer }), capacity, filled: 0, _alive: alive })
     }
 
     /// Gives the pipe back to the worker that it is on. One with bytes in it is closed, and they with it.
@@ -99,21 +120,21 @@ impl Pipe {
 
     /// Takes at most `count` bytes from a socket, without waiting.
     pub(crate) fn fill_from_socket(&mut self, socket: impl AsFd, count: usize) -> io::Result<usize> {
-        let taken = kernel::splice_from_socket(socket, &self.writer, count.min(self.capacity))?;
+        let taken = kernel::splice_from_socket(socket, &self.ends.writer, count.min(self.capacity))?;
         self.filled += taken;
         Ok(taken)
     }
 
     /// Gives at most `count` bytes to a socket, without waiting.
     pub(crate) fn empty_to_socket(&mut self, socket: impl AsFd, count: usize) -> io::Result<usize> {
-        let given = kernel::splice_to_socket(&self.reader, socket, count.min(self.filled))?;
+        let given = kernel::splice_to_socket(&self.ends.reader, socket, count.min(self.filled))?;
         self.filled -= given;
         Ok(given)
     }
 
     /// Takes at most `count` bytes from `offset` of a file, which may wait for the disk; 0 at its end.
     pub(crate) fn fill_from_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<usize> {
-        let taken = kernel::splice_from_file(file, offset, &self.writer, count.min(self.capacity))?;
+        let taken = kernel::splice_from_file(file, offset, &self.ends.writer, count.min(self.capacity))?;
         self.filled += taken;
         Ok(taken)
     }
@@ -123,7 +144,7 @@ impl Pipe {
     /// On an error the rest stays in the pipe: [`filled`](Pipe::filled) says how much.
     pub(crate) fn empty_to_file(&mut self, file: &File, mut offset: u64) -> io::Result<()> {
         while self.filled > 0 {
-            match kernel::splice_to_file(&self.reader, file, offset, self.filled)? {
+            match kernel::splice_to_file(&self.ends.reader, file, offset, self.filled)? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 written => {
                     self.filled -= written;
@@ -136,19 +157,19 @@ impl Pipe {
 
     /// Reads what is in the pipe into `buffer`, where the file cannot be spliced to.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = kernel::read_pipe(&self.reader, buffer)?;
+        let read = kernel::read_pipe(&self.ends.reader, buffer)?;
         self.filled -= read;
         Ok(read)
     }
 
     /// The end to read from, for an operation of the kernel's threads; what it took is then told by [`emptied`](Pipe::emptied).
     pub(crate) fn reader(&self) -> SharedDescriptor {
-        self.reader.clone()
+        Arc::new(ReadEnd(Arc::clone(&self.ends)))
     }
 
     /// The end to write to, for an operation of the kernel's threads; what it gave is then told by [`filled_by`](Pipe::filled_by).
     pub(crate) fn writer(&self) -> SharedDescriptor {
-        self.writer.clone()
+        Arc::new(WriteEnd(Arc::clone(&self.ends)))
     }
 
     /// So many bytes came in by [`writer`](Pipe::writer).

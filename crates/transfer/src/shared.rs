@@ -12,11 +12,12 @@ pub(crate) struct Shared<'a> {
     file: &'a File,
     second: Option<Arc<File>>,
     closing_waits: bool,
+    first_write_reads: bool,
 }
 
 impl<'a> Shared<'a> {
     pub(crate) fn new(file: &'a File) -> Shared<'a> {
-        Shared { file, second: None, closing_waits: false }
+        Shared { file, second: None, closing_waits: false, first_write_reads: false }
     }
 
     pub(crate) fn file(&self) -> &'a File {
@@ -26,6 +27,16 @@ impl<'a> Shared<'a> {
     /// Closing a descriptor of this file means to ask a daemon or a server, and to wait for it.
     pub(crate) fn closing_waits(&mut self) {
         self.closing_waits = true;
+    }
+
+    /// The next write begins in the middle of a page, which may have to be read from the disk first.
+    pub(crate) fn first_write_reads(&mut self) {
+        self.first_write_reads = true;
+    }
+
+    /// Whether this write may have to read first.
+    pub(crate) fn take_first_write_reads(&mut self) -> bool {
+        std::mem::take(&mut self.first_write_reads)
     }
 
     /// A handle for another thread, or for the kernel, which may outlive the transfer by one piece of work.

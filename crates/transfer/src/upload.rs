@@ -5,6 +5,7 @@ use std::fs::File;
 use runtime::Stream;
 
 use crate::ascii::FromNetwork;
+use crate::cache::PAGE_BYTES_MIN;
 use crate::disk_side::DiskSide;
 use crate::file_system::FileSystem;
 use crate::pace::Pace;
@@ -47,6 +48,9 @@ pub async fn upload(
         cache_policy,
         preference,
     };
+    if !offset.is_multiple_of(PAGE_BYTES_MIN) {
+        file.first_write_reads();
+    }
     let mut pace = Pace::new(progress, &options);
     let route = plan(&facts);
     pace.takes(route);

@@ -2,13 +2,18 @@
 
 mod support;
 
+use std::net::Shutdown;
 use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use runtime::{Stream, Task, TaskError};
+use socket2::SockRef;
+
 use support::{
-    connected_pair, contents, empty_file, file_of, on_each_backend, reader, routes, sample, writer,
+    connected_pair, contents, empty_file, file_of, on_each_backend, reader, routes, sample, trickling_reader,
+    writer,
 };
 use transfer::{Limits, Progress, RateLimit, RateLimiter, TransferOptions, TransferType, download, upload};
 
@@ -69,10 +74,18 @@ fn several_downloads_of_one_user_move_no_more_than_the_limit() {
 /// Who converts line ends stands in the same line as everybody else, and once.
 #[test]
 fn text_and_images_share_a_limit_alike() {
-    const BYTES: usize = 1 << 19;
+    const BYTES: usize = 2 << 20;
     on_each_backend(|| async {
-        let user = limiter(8_000_000, 1 << 16);
+        let user = limiter(16_000_000, 1 << 20);
         let file = Rc::new(file_of(&vec![b'x'; BYTES]));
+        // Nobody gets the burst.
+        let (stream, peer) = connected_pair().await;
+        let peer = reader(peer);
+        let limits = Limits::new(None, Some(Arc::clone(&user)), None);
+        let options = TransferOptions { limits, ..TransferOptions::default() };
+        download(&file, 0..1 << 20, &stream, options, &Progress::new()).await.expect("sent");
+        stream.close().await;
+        assert_eq!(peer.join().expect("the peer").len(), 1 << 20);
         let mut transfers = Vec::new();
         for transfer_type in [TransferType::Ascii].into_iter().chain([TransferType::Image; 7]) {
             let (stream, peer) = connected_pair().await;
@@ -91,10 +104,57 @@ fn text_and_images_share_a_limit_alike() {
             runtime::sleep_until(Instant::now() + Duration::from_millis(1)).await;
         }
         let text = transfers[0].1.bytes();
-        assert!(text >= BYTES as u64 * 3 / 4, "{text} of {BYTES} bytes when another was done");
+        assert!(text >= BYTES as u64 * 2 / 3, "{text} of {BYTES} bytes when another was done");
         for (task, _, peer) in transfers {
             task.await.expect("a task");
             assert_eq!(peer.join().expect("the peer").len(), BYTES);
+        }
+    });
+}
+
+/// They reserve what they take, and not what they might: else the limit would stand idle while it is reserved for them.
+#[test]
+fn readers_that_take_little_leave_the_rest_to_others() {
+    const SLOW: usize = 30;
+    const RATE: u64 = 2_000_000;
+    const BYTES: usize = 2_000_000;
+    on_each_backend(|| async {
+        let total = limiter(RATE, 500_000);
+        let file = Rc::new(file_of(&vec![b'x'; BYTES]));
+        let begin = |stream: Stream| {
+            let limits = Limits::new(None, None, Some(Arc::clone(&total)));
+            let options = TransferOptions { limits, ..TransferOptions::default() };
+            let file = Rc::clone(&file);
+            runtime::spawn(async move {
+                let sent = download(&file, 0..BYTES as u64, &stream, options, &Progress::new()).await;
+                stream.close().await;
+                sent
+            })
+        };
+        let (mut slow, mut peers) = (Vec::new(), Vec::new());
+        for _ in 0..SLOW {
+            let (stream, peer) = connected_pair().await;
+            SockRef::from(stream.source()).set_send_buffer_size(8192).expect("a socket option");
+            SockRef::from(&peer).set_recv_buffer_size(4096).expect("a socket option");
+            let other_handle = peer.try_clone().expect("a second handle");
+            peers.push((trickling_reader(peer), other_handle));
+            slow.push(begin(stream));
+        }
+        let (stream, peer) = connected_pair().await;
+        let (peer, began) = (reader(peer), Instant::now());
+        begin(stream).await.expect("a task").expect("sent");
+        let gave = u128::from(RATE) * began.elapsed().as_nanos() / 1_000_000_000;
+        assert!(gave < 3 * BYTES as u128, "{BYTES} of {gave} bytes that the limit gave meanwhile");
+        assert_eq!(peer.join().expect("the peer").len(), BYTES);
+        slow.iter().for_each(Task::abort);
+        for task in slow {
+            assert!(matches!(task.await, Err(TaskError::Aborted)), "it could not be done");
+        }
+        runtime::drained().await;
+        for (peer, other_handle) in peers {
+            // What is left for it would take it long; it may have been told of the end already.
+            let _ = other_handle.shutdown(Shutdown::Both);
+            peer.join().expect("the peer");
         }
     });
 }

@@ -29,7 +29,7 @@ pub(crate) struct Faults {
     pub(crate) connects_from: Option<Ipv4Addr>,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Then {
     #[default]
     TheFile,
@@ -117,6 +117,8 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                 let bytes = match verb {
                     "NLST" => state.stored.lock().unwrap().iter().map(|name| format!("{name}\r\n")).collect(),
                     _ if is_other => "not what it was".to_owned(),
+                    // Long enough not to be through before it is noticed.
+                    _ if state.faults.then == Then::ATrickle => "w".repeat(1000),
                     _ => "what it always is".to_owned(),
                 };
                 let mut connection = data.open(state.faults.connects_from)?;
@@ -127,7 +129,7 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                         Then::AFlood => connection.write_all(bytes.repeat(4096).as_bytes())?,
                         Then::ATrickle => {
                             connection.write_all(b"w")?;
-                            sleep(Duration::from_millis(300));
+                            sleep(Duration::from_millis(50));
                         }
                     }
                 }

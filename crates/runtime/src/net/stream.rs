@@ -187,6 +187,15 @@ impl Stream {
         SockRef::from(&self.source).set_tcp_nodelay(on)
     }
 
+    /// Is writable only while fewer bytes than that wait in the kernel to be sent (`TCP_NOTSENT_LOWAT`).
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` says.
+    pub fn set_unsent_max(&self, bytes: u32) -> io::Result<()> {
+        SockRef::from(&self.source).set_tcp_notsent_lowat(bytes)
+    }
+
     /// Probes a silent peer after `idle`, then every `interval`, so that a vanished one is noticed.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ const WINDOW_BYTES_MAX: u64 = 4 << 20;
 const FIRST_FETCH_BYTES: u64 = 256 << 10;
 /// The smallest page of the supported architectures: with larger ones a range takes fewer, and a warm range may be
 /// taken for a cold one, never the other way round.
-const PAGE_BYTES_MIN: u64 = 4096;
+pub(crate) const PAGE_BYTES_MIN: u64 = 4096;
 /// What mincore(2) is asked about at once, in pages.
 const WINDOW_PAGES_MAX: usize = (WINDOW_BYTES_MAX / PAGE_BYTES_MIN) as usize + 1;
 /// Beyond the end of every file, and at a page's beginning whatever its size.

@@ -21,6 +21,9 @@ thread_local! {
     static NOT_AT_ONCE: Cell<u32> = const { Cell::new(0) };
 }
 
+/// Bytes of a file whose line ends are converted at a time. They are held while the peer does not take them.
+const LINES_BYTES: usize = 64 << 10;
+
 /// Small files for which the worker does not ask again.
 const NOT_ASKED_AGAIN_FOR: u32 = 1000;
 
@@ -41,7 +44,7 @@ pub(crate) async fn send_at_once(
     match kernel::read_cached(file.file(), &mut buffer[..length], range.start) {
         Ok(read) => {
             let push = if read as u64 == range.end - range.start { Push::WithEnd } else { Push::Now };
-            send_all(stream, &buffer[..read], push, pace).await?;
+            send_all(stream, &buffer[..read], 0, push, pace).await?;
             Ok(read as u64)
         }
         Err(error) => {
@@ -64,12 +67,12 @@ pub(crate) async fn send(
 ) -> Result<u64, TransferError> {
     let mut offset = range.start;
     let mut sent: u64 = 0;
-    let mut converted = Vec::new();
     while offset < range.end {
         // Before a buffer is filled: while the peer does not take anything, none is held. How many bytes there are to send, and
         // to reserve of a limit, is known only when they are read.
         pace.connection_ready(stream.source(), Interest::Writable).await?;
-        let length = usize::try_from(range.end - offset).unwrap_or(usize::MAX);
+        let piece = if lines.is_some() { LINES_BYTES } else { usize::MAX };
+        let length = usize::try_from(range.end - offset).unwrap_or(usize::MAX).min(piece);
         let (buffer, read, waited) = cache::read(file, system, Buffer::take(), length, offset).await?;
         if waited {
             pace.excuse();
@@ -79,29 +82,32 @@ pub(crate) async fn send(
             return Err(TransferError::SourceShrank { missing: range.end - offset });
         }
         offset += read as u64;
-        let bytes = match &mut lines {
-            Some(lines) => {
-                converted.clear();
-                lines.convert(&buffer[..read], &mut converted);
-                &converted[..]
-            }
-            None => &buffer[..read],
-        };
-        send_all(stream, bytes, Push::Now, pace).await?;
-        sent += bytes.len() as u64;
+        if let Some(lines) = &mut lines {
+            let mut converted = Vec::with_capacity(read + read / 16);
+            lines.convert(&buffer[..read], &mut converted);
+            // While the peer takes its time only what it has to get is held.
+            drop(buffer);
+            send_all(stream, &converted, range.end - offset, Push::Now, pace).await?;
+            sent += converted.len() as u64;
+        } else {
+            send_all(stream, &buffer[..read], range.end - offset, Push::Now, pace).await?;
+            sent += read as u64;
+        }
     }
     Ok(sent)
 }
 
-/// Sends all of `bytes`, in turns.
+/// Sends all of `bytes`, in turns; so many more of the file are to come.
 pub(crate) async fn send_all(
     stream: &Stream,
     mut bytes: &[u8],
+    to_come: u64,
     push: Push,
     pace: &mut Pace<'_>,
 ) -> Result<(), TransferError> {
     while !bytes.is_empty() {
-        let count = pace.ready(stream.source(), Interest::Writable, bytes.len() as u64).await?;
+        let (source, wanted) = (stream.source(), bytes.len() as u64);
+        let count = pace.ready_for_piece(source, Interest::Writable, wanted, to_come).await?;
         let turn = &bytes[..bytes.len().min(count)];
         let push = if turn.len() == bytes.len() { push } else { Push::Now };
         match stream.source().try_io(Interest::Writable, |socket| kernel::send_some(socket, turn, push)) {

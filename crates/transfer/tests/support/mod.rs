@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use runtime::{
     Backend, BackendChoice, ListenOptions, Listener, Stream, WorkerConfig, allowed_cores, choose_backend,
@@ -60,6 +61,16 @@ pub(crate) fn reader(mut peer: TcpStream) -> JoinHandle<Vec<u8>> {
         let mut received = Vec::new();
         peer.read_to_end(&mut received).expect("received");
         received
+    })
+}
+
+/// A thread that reads a little now and then, until the connection ends.
+pub(crate) fn trickling_reader(mut peer: TcpStream) -> JoinHandle<()> {
+    thread::spawn(move || {
+        let mut received = [0; 256];
+        while matches!(peer.read(&mut received), Ok(1..)) {
+            thread::sleep(Duration::from_millis(50));
+        }
     })
 }
 
