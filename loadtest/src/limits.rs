@@ -54,7 +54,8 @@ pub(crate) fn check_descriptors(
     let mut most = hard.saturating_sub(own) / each;
     if starts_a_server {
         // It may open as many, and keeps some for itself.
-        most = most.min(hard.saturating_sub(hard / SERVERS_OWN_PART + SERVERS_OWN));
+        let left = hard.saturating_sub(hard / SERVERS_OWN_PART + SERVERS_OWN);
+        most = most.min(left / scenario.server_descriptors_per_session());
     }
     if most == 0 {
         bail!(

@@ -226,7 +226,8 @@ impl Watcher<'_> {
         while !self.threads.iter().all(JoinHandle::is_finished) {
             let (now, totals) = (Instant::now(), Totals::of(self.live));
             progress.show(now, totals, self.plan.scenario.unit());
-            if totals.have_moved_since(&last_moved.1, MOVING_BYTES) || now < self.plan.window.closes {
+            let is_in_time = now < self.plan.window.closes && !self.plan.is_stopped();
+            if is_in_time || totals.have_moved_since(&last_moved.1, MOVING_BYTES) {
                 last_moved = (now, totals);
             }
             // The sessions' own timeouts come first.

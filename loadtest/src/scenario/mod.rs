@@ -111,6 +111,14 @@ impl Scenario {
         }
     }
 
+    /// How many a server of the tester's own has for it: the connections, and the file.
+    pub(crate) fn server_descriptors_per_session(self) -> u64 {
+        match self {
+            Self::Login | Self::Noop | Self::Idle | Self::Pasv => 1,
+            _ => 3,
+        }
+    }
+
     /// Whether units begin at a rate if one is given. The others have a rhythm of their own.
     pub(crate) fn has_open_loop(self) -> bool {
         !matches!(self, Self::Pasv | Self::ConnectBack | Self::Idle)

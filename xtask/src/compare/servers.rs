@@ -223,7 +223,7 @@ fn proftpd(place: &Place<'_>) -> anyhow::Result<Start> {
         "ServerName compared\nServerType standalone\nDefaultServer on\nDefaultAddress 127.0.0.1\nSocketBindTight on\n\
          Port {}\nUseIPv6 off\nUser nobody\nGroup nogroup\nMaxInstances none\nPidFile {}/proftpd.pid\nScoreboardFile none\n\
          SystemLog none\nTransferLog none\nWtmpLog off\nUseReverseDNS off\nDelayEngine off\nAuthOrder mod_auth_unix.c\n\
-         <Anonymous {}>\nUser nobody\nGroup nogroup\nUserAlias anonymous nobody\nRequireValidShell off\nAllowOverwrite on\n\
+         <Anonymous {}>\nUser nobody\nGroup nogroup\nUserAlias anonymous nobody\nRequireValidShell off\nUseFtpUsers off\nAllowOverwrite on\n\
          </Anonymous>\n",
         place.port,
         place.own.display(),

@@ -54,7 +54,7 @@ pub(crate) const PROFTPD: Program = Program {
     configuration: "ServerName lab\nServerType standalone\nDefaultServer on\nPort 21\nUseIPv6 off\nUser nobody\nGroup nogroup\n\
         PidFile SCRATCH/proftpd.pid\nScoreboardFile none\nSystemLog none\nTransferLog none\nWtmpLog off\nUseReverseDNS off\n\
         DelayEngine off\nAllowForeignAddress on\nAuthOrder mod_auth_unix.c\n\
-        <Anonymous ROOT>\nUser nobody\nGroup nogroup\nUserAlias anonymous nobody\nRequireValidShell off\n</Anonymous>\n",
+        <Anonymous ROOT>\nUser nobody\nGroup nogroup\nUserAlias anonymous nobody\nRequireValidShell off\nUseFtpUsers off\n</Anonymous>\n",
     arguments: &["--nodaemon", "--config", "CONFIGURATION"],
 };
 
