@@ -122,8 +122,9 @@ async fn listed(plan: &Plan, control: &mut Control) -> Result<Listed, Failure> {
     Ok(listed)
 }
 
-/// Whether an abandoned file is in the directory that is stored into.
-pub(crate) async fn published(plan: Arc<Plan>) -> Result<bool, Failure> {
+/// Whether an abandoned file is in the directory that is stored into; `None` where the server does not list it, as many do with
+/// an empty one.
+pub(crate) async fn published(plan: Arc<Plan>) -> Result<Option<bool>, Failure> {
     let slot = lone_slot(&plan);
     let session = async {
         let mut control = Control::ready(&slot).await?;
@@ -141,13 +142,14 @@ pub(crate) async fn published(plan: Arc<Plan>) -> Result<bool, Failure> {
             end.drain(..end.len().saturating_sub(prefix.len() - 1));
             ControlFlow::Continue(())
         };
-        match control.download(data, &Command::Nlst(argument), look).await {
-            // So many a server says that a directory is empty.
-            Err(Failure { cause: Cause::Reply { code, .. }, .. }) if matches!(code.number(), 450 | 550) => {}
-            listed => listed?,
-        }
+        let is_listed = match control.download(data, &Command::Nlst(argument), look).await {
+            Err(Failure { cause: Cause::Reply { code, .. }, .. }) if matches!(code.number(), 450 | 550) => {
+                false
+            }
+            listed => listed.map(|()| true)?,
+        };
         control.quit().await?;
-        Ok(is_there)
+        Ok(is_listed.then_some(is_there))
     };
     slot.within_time(session).await
 }

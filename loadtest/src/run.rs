@@ -92,8 +92,8 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions, quiet: bool) -> anyh
         findings.server = Some(usage(&plan, clock, &before, &watched.server));
     }
     if scenario == Scenario::Abort && findings.ended_early.is_none() {
-        findings.leftovers =
-            leftovers(&plan, setup.tree.as_ref().map(crate::server::Tree::path), &setup.cores, setup.backend);
+        let folder = setup.tree.as_ref().map(crate::server::Tree::path);
+        findings.leftovers = leftovers(&plan, folder, &setup.cores, setup.backend, &mut recorder);
         if let Some(server) = &findings.server
             && let Some((after, before)) = server.descriptors_after.zip(server.descriptors_before)
             && after > before + descriptors_kept()
@@ -165,9 +165,6 @@ impl Watcher<'_> {
         }
         if ended_early.is_some() {
             self.plan.stop();
-        }
-        if interrupt::is_received() {
-            self.plan.abandon();
         }
         let mut memory_seen = None;
         if self.plan.scenario == Scenario::Idle {
@@ -340,6 +337,7 @@ fn leftovers(
     folder: Option<&std::path::Path>,
     cores: &[usize],
     backend: runtime::Backend,
+    recorder: &mut Recorder,
 ) -> Vec<String> {
     if let Some(folder) = folder {
         let entries = fs::read_dir(folder.join("upload")).into_iter().flatten().filter_map(Result::ok);
@@ -351,8 +349,13 @@ fn leftovers(
     let prefix = plan.abandoned_prefix();
     let looked = spawn_worker(config, move || published(plan)).map(interrupt::joined);
     match looked {
-        Ok(Ok(Ok(false))) => Vec::new(),
-        Ok(Ok(Ok(true))) => vec![format!("a file {prefix}* was published")],
+        Ok(Ok(Ok(Some(false)))) => Vec::new(),
+        Ok(Ok(Ok(None))) => {
+            recorder
+                .remark("listing for what was published was refused, and the directory taken to be empty", 1);
+            Vec::new()
+        }
+        Ok(Ok(Ok(Some(true)))) => vec![format!("a file {prefix}* was published")],
         Ok(Ok(Err(failure))) => vec![format!("it cannot be told what was published: {failure}")],
         Ok(Err(_)) | Err(_) => vec![String::from("it cannot be told what was published")],
     }

@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use support::descriptors;
 use support::fake::{self, Faults};
 
 /// More than a server without sessions has open.
@@ -60,10 +61,6 @@ fn child_of(pid: u32) -> Option<Pid> {
     let of_thread = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children")).ok();
     let children = threads.filter_map(|thread| of_thread(thread.ok()?)).collect::<String>();
     children.split_whitespace().next().map(|child| Pid::from_raw(child.parse().unwrap()))
-}
-
-fn descriptors(pid: Pid) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
 #[test]

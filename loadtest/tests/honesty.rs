@@ -140,3 +140,15 @@ fn what_vanished_clients_left_published_is_told() {
     let told = report["leftovers"].to_string();
     assert!(told.contains("was published"), "{told}");
 }
+
+/// An empty directory looks so on many servers, and one that may not be read looks the same: that nobody looked is told.
+#[test]
+fn a_directory_that_is_not_listed_is_told() {
+    let target = format!("ftp://{}/file", fake::start(Faults { lists_nothing: true, ..Faults::default() }));
+    let (output, report) = report(&["abort", "--target", &target, "--sessions", "4", "--duration", "300ms"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(
+        report["remarks"].to_string().contains("was refused, and the directory taken to be empty"),
+        "{report}"
+    );
+}

@@ -6,8 +6,7 @@ mod support;
 use std::thread;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use support::{Ringftpd, loadtest, report, stdout};
+use support::{Ringftpd, descriptors, loadtest, report, stdout};
 
 #[track_caller]
 fn runs(arguments: &[&str]) -> String {
@@ -106,11 +105,10 @@ fn a_server_that_is_killed_in_the_run_ends_it_with_what_was_measured() {
     let server = Ringftpd::serving(folder.path());
     let target = format!("ftp://{}", server.address());
     let pid = server.pid();
-    let sessions = |pid: Pid| std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
-    let quiet = sessions(pid);
+    let quiet = descriptors(pid);
     let killer = thread::spawn(move || {
         // Not before the load is there.
-        while sessions(pid) < quiet + 8 {
+        while descriptors(pid) < quiet + 8 {
             thread::yield_now();
         }
         thread::sleep(std::time::Duration::from_millis(50));

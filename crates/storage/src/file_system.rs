@@ -88,16 +88,11 @@ const MOUNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 pub struct MountId {
     device: (u32, u32),
     mount: u64,
+    /// No other mount has it, or ever will: kernels before 6.8 give a number and a device again once a mount is gone.
     is_unique: bool,
 }
 
 impl MountId {
-    /// Whether no other mount has it, or ever will: kernels before 6.8 give a number and a device again once a mount is gone.
-    #[must_use]
-    pub fn is_unique(self) -> bool {
-        self.is_unique
-    }
-
     /// The mount of an open file or directory. It never waits: what a server or a daemon would have to be asked is not asked.
     ///
     /// # Errors
@@ -114,7 +109,7 @@ impl MountId {
 /// Mounts that are remembered at most; of more, the oldest is asked again.
 const MOUNTS_MAX: usize = 64;
 
-/// The kinds of the mounts beneath a root, as far as they were asked.
+/// The kinds of the mounts beneath a root, as far as they were asked and are not to be confused with others.
 #[derive(Debug, Default)]
 pub(crate) struct Mounts(RwLock<Vec<(MountId, FileSystemKind)>>);
 
@@ -123,27 +118,23 @@ impl Mounts {
     pub(crate) fn kind_of(&self, descriptor: impl AsFd) -> io::Result<FileSystemKind> {
         let mount = MountId::of(&descriptor)?;
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kind) = find(&known, mount).filter(|_| mount.is_unique()) {
+        if let Some(kind) = find(&known, mount) {
             return Ok(kind);
         }
         drop(known);
         let kind = FileSystemKind::of(descriptor)?;
-        if !mount.is_unique() {
-            return Ok(kind);
+        if mount.is_unique {
+            let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            if known.len() == MOUNTS_MAX {
+                known.remove(0);
+            }
+            known.push((mount, kind));
         }
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() == MOUNTS_MAX {
-            known.remove(0);
-        }
-        known.push((mount, kind));
         Ok(kind)
     }
 
-    /// The same from memory; `None` where it was not asked yet, or is being asked, or may be another mount by now.
+    /// The same from memory; `None` where it was not asked yet, is being asked, or is not kept.
     pub(crate) fn remembered(&self, mount: MountId) -> Option<FileSystemKind> {
-        if !mount.is_unique() {
-            return None;
-        }
         match self.0.try_read() {
             Ok(known) => find(&known, mount),
             Err(TryLockError::Poisoned(known)) => find(known.get_ref(), mount),

@@ -48,10 +48,6 @@ pub async fn download(
         cache_policy,
         preference,
     };
-    if options.limits.are_some() {
-        // Else a peer that reads slowly would get megabytes of the limit that only wait for it. It helps, and is no need.
-        let _ = stream.set_unsent_max(UNSENT_MAX);
-    }
     let mut file = Shared::new(file);
     let mut pace = Pace::new(progress, &options);
     let mut offset = range.start;
@@ -62,6 +58,10 @@ pub async fn download(
     }
     if offset >= range.end {
         return Ok(size);
+    }
+    if options.limits.are_some() {
+        // Else a peer that reads slowly would get megabytes of the limit that only wait for it. It helps, and is no need.
+        let _ = stream.set_unsent_max(UNSENT_MAX);
     }
     let system = FileSystem::of(&mut file).await?;
     let facts = TransferFacts { file_system: Some(system.kind()), ..facts };

@@ -2,8 +2,9 @@
 //!
 //! A limiter is a token bucket without a bucket: one atomic number says up to which moment the rate is given away.
 //! Whoever wants to move bytes reserves the time that they take at the end of it, which is one compare-and-swap, and is
-//! told when they are due. So nobody polls but for those who wait long, whether the line is shorter by now; the transfers that share a limiter are served in the order in which they
-//! asked, a turn each, workers share it without a lock, and the rate can change under way.
+//! told when they are due. So nobody polls, but that those who wait long look whether the line is shorter by now. The
+//! transfers that share a limiter are served in the order in which they asked, a turn each, workers share it without a
+//! lock, and the rate can change under way.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;

@@ -34,8 +34,9 @@ impl Portion {
     /// So much of what was reserved is left.
     fn learn(&mut self, left: usize) {
         self.bytes = match left {
-            0 => self.bytes.saturating_mul(2).min(TURN_BYTES_MAX),
-            left => self.reserved.saturating_sub(left).max(self.bytes / 2).max(Self::MIN),
+            // At the end of a turn less was reserved than the peer would take.
+            0 => self.bytes.max(self.reserved.saturating_mul(2)),
+            left => self.reserved.saturating_sub(left).max(self.reserved / 2).max(Self::MIN),
         };
     }
 }

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use storage::FileSystemKind;
 use thiserror::Error;
 
 use crate::CachePolicy;
-use storage::FileSystemKind;
 
 /// Downloads of at most so many bytes are planned by copy: to read them without waiting answers whether they are in the
 /// page cache, and has them, so that one system call does what the question and sendfile(2) do with two. With 4 KiB the

@@ -5,7 +5,6 @@ use std::io;
 use std::ops::Range;
 
 use runtime::{BlockingError, Task};
-
 use storage::FileSystemKind;
 
 use crate::file_system::is_not_offered;

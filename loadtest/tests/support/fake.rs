@@ -21,6 +21,8 @@ pub(crate) struct Faults {
     pub(crate) noop: Option<&'static str>,
     /// Every file after so many has other bytes.
     pub(crate) other_bytes_after: Option<u64>,
+    /// No directory is listed.
+    pub(crate) lists_nothing: bool,
     /// What comes of every file but the first.
     pub(crate) then: Then,
     /// Replies to a `NOOP` that nobody asked for.
@@ -110,6 +112,7 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                 data = Data::Active(address.unwrap_or_default().parse().map_err(std::io::Error::other)?);
                 say("200 I shall.")?;
             }
+            "NLST" if state.faults.lists_nothing => say("550 No files.")?,
             "RETR" | "NLST" => {
                 say("150 Here it is.")?;
                 let number = state.sent.fetch_add(1, Ordering::Relaxed);

@@ -58,6 +58,11 @@ pub(crate) fn ringftpd() -> PathBuf {
     binary
 }
 
+/// How many descriptors a process has open.
+pub(crate) fn descriptors(pid: Pid) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
 /// A ringftpd that the test has started, and not the tester; ended when dropped.
 pub(crate) struct Ringftpd {
     process: Child,

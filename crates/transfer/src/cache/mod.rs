@@ -11,8 +11,9 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 
-use crate::kernel;
 use storage::FileSystemKind;
+
+use crate::kernel;
 
 /// Bytes that are looked at, and fetched, at once, at most.
 const WINDOW_BYTES_MAX: u64 = 4 << 20;
