@@ -229,7 +229,8 @@ section! {
         /// was at the start.
         data_s: Seconds = Seconds::constant::<30>(),
 
-        /// End a transfer, or a client that takes no replies, when not a byte has moved for this long.
+        /// End a transfer, or a client that takes no replies, when not a byte has moved for this long. Of a download, what the
+        /// client's system acknowledges has moved.
         stall_s: Seconds = Seconds::constant::<300>(),
 
         /// From SIGTERM to the end at the latest, `drain_delay_s` included: what is still moving then is cut off. Keep it

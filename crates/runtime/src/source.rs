@@ -196,6 +196,16 @@ impl Source {
         }
     }
 
+    /// Bytes that this connection's kernel holds because the peer's has not acknowledged them yet (`SIOCOUTQ`). A peer's kernel
+    /// acknowledges what it has room for, so this shrinks as the peer reads, in steps of up to a sixteenth of its receive buffer.
+    ///
+    /// # Errors
+    ///
+    /// What `ioctl(2)` says.
+    pub fn unacknowledged(&self) -> io::Result<u64> {
+        Ok(u64::from(ioctl_siocoutq(self.fd())?))
+    }
+
     /// A call said "would block", or the next one would.
     pub(crate) fn would_block(&self, interest: Interest) {
         self.not_writable_any_more(interest);
@@ -235,6 +245,15 @@ pub(crate) fn has_events(fd: impl AsFd, events: PollFlags) -> bool {
         Ok(0) | Err(_) => false,
         Ok(_) => true,
     }
+}
+
+/// Asks how many bytes a connection's kernel holds for its peer.
+#[allow(unsafe_code)]
+fn ioctl_siocoutq(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: this request writes one int, to where the pointer points, before the call returns.
+    let failed = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if failed == 0 { Ok(u32::try_from(bytes).unwrap_or(0)) } else { Err(io::Error::last_os_error()) }
 }
 
 fn is_nonblocking(fd: BorrowedFd<'_>) -> bool {

@@ -6,8 +6,9 @@ use std::future::{Future, poll_fn};
 use std::io::{ErrorKind, Read, Write};
 use std::pin::pin;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
-use runtime::{ConnectOptions, Interest, ListenOptions, Listener, connect, spawn};
+use runtime::{ConnectOptions, Interest, ListenOptions, Listener, connect, sleep_until, spawn};
 use support::{connected_pair, exchange, loopback, on_each_backend};
 
 #[test]
@@ -91,6 +92,33 @@ fn who_looks_again_waits_only_where_there_is_no_room() {
         stream.source().ready(Interest::Writable).await.expect("room");
         stream.close().await;
         assert_eq!(reader.join().expect("the peer").len(), sent);
+    });
+}
+
+/// Long before a full socket can be written to again, what its peer takes shows.
+#[test]
+fn what_is_not_acknowledged_shrinks_as_the_peer_reads() {
+    on_each_backend(|| async {
+        let (stream, mut peer) = connected_pair().await;
+        assert_eq!(stream.source().unacknowledged().expect("told"), 0);
+        let mut sent = 0;
+        while let Ok(taken) = stream.try_send(&[7; 65536]) {
+            sent += taken as u64;
+        }
+        let mut before = stream.source().unacknowledged().expect("told");
+        assert!(before > 0 && before <= sent, "{before} of {sent}");
+        let mut left = sent;
+        while left > 0 {
+            let mut received = vec![0; usize::try_from(left.min(256 << 10)).expect("few")];
+            peer.read_exact(&mut received).expect("sent");
+            left -= received.len() as u64;
+            let now = stream.source().unacknowledged().expect("told");
+            assert!(now <= before, "{now} after {before}");
+            before = now;
+        }
+        while stream.source().unacknowledged().expect("told") > 0 {
+            sleep_until(Instant::now() + Duration::from_millis(1)).await;
+        }
     });
 }
 

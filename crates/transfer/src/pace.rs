@@ -1,18 +1,19 @@
 //! Waiting for the peer, with progress noted and a bound on its patience; and waiting for the limits of rate.
 
 use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
-use runtime::{IdleTimer, Interest, Source, turn_began};
+use runtime::{Interest, Source, turn_began};
 
 use crate::limits::{Limits, Reservation};
+use crate::patience::Patience;
 use crate::progress::Progress;
 use crate::{Route, SENDFILE_TURN_BYTES_MAX, TURN_BYTES_MAX, TransferError, TransferOptions};
 
 /// One transfer's dealings with time: its turns, its progress, its limits and its peer's stalls.
 pub(crate) struct Pace<'a> {
     progress: &'a Progress,
-    stall: Option<IdleTimer>,
+    patience: Option<Patience>,
     turn_bytes: usize,
     turn_bytes_max: usize,
     limits: &'a Limits,
@@ -45,7 +46,7 @@ impl<'a> Pace<'a> {
     pub(crate) fn new(progress: &'a Progress, options: &'a TransferOptions) -> Pace<'a> {
         Pace {
             progress,
-            stall: options.stall_timeout.map(IdleTimer::new),
+            patience: options.stall_timeout.map(Patience::new),
             turn_bytes: 0,
             turn_bytes_max: TURN_BYTES_MAX,
             limits: &options.limits,
@@ -58,8 +59,8 @@ impl<'a> Pace<'a> {
     pub(crate) fn moved(&mut self, bytes: usize) {
         let now = turn_began();
         self.progress.moved(bytes, now);
-        if let Some(stall) = &self.stall {
-            stall.touch(now);
+        if let Some(patience) = &mut self.patience {
+            patience.on_sign_of_life(now);
         }
         self.turn_bytes = self.turn_bytes.saturating_add(bytes);
         if let Some(reservation) = &mut self.reservation {
@@ -80,8 +81,8 @@ impl<'a> Pace<'a> {
 
     /// The peer had to wait for us: the time of that is not its fault.
     pub(crate) fn excuse(&mut self) {
-        if let Some(stall) = &self.stall {
-            stall.touch(turn_began());
+        if let Some(patience) = &mut self.patience {
+            patience.on_sign_of_life(turn_began());
         }
         // Waiting was a turn's end.
         self.turn_bytes = 0;
@@ -155,7 +156,7 @@ impl<'a> Pace<'a> {
                 Poll::Ready(ready) => Poll::Ready(Some(ready)),
                 Poll::Pending => {
                     self.give_back();
-                    self.poll_stalled(cx)
+                    self.poll_stalled(cx, source, interest)
                 }
             })
             .await
@@ -165,7 +166,7 @@ impl<'a> Pace<'a> {
                 Poll::Pending => {
                     self.turn_bytes = 0;
                     self.give_back();
-                    self.poll_stalled(cx)
+                    self.poll_stalled(cx, source, interest)
                 }
             })
             .await
@@ -176,10 +177,17 @@ impl<'a> Pace<'a> {
         }
     }
 
-    fn poll_stalled<T>(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Option<T>> {
-        match &mut self.stall {
-            Some(stall) => stall.poll_expired(cx).map(|()| None),
-            None => Poll::Pending,
-        }
+    fn poll_stalled<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &Source,
+        interest: Interest,
+    ) -> Poll<Option<T>> {
+        let Some(patience) = &mut self.patience else { return Poll::Pending };
+        let acknowledged = || {
+            let unacknowledged = (interest == Interest::Writable).then(|| source.unacknowledged().ok());
+            Some(self.progress.bytes().saturating_sub(unacknowledged??))
+        };
+        patience.poll_lost(cx, acknowledged).map(|()| None)
     }
 }
