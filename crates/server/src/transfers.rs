@@ -179,6 +179,7 @@ impl OpenTransfer {
         let options =
             TransferOptions { transfer_type: transfer_type(self.transfer.transfer_type), ..options };
         let Self { content, setup: _, transfer, record, session } = *self;
+        let patience = options.stall_timeout;
         // Uploads and listings are boxed, lest every download has room for them.
         let moved = match content {
             Content::Upload(upload) => match Box::pin(receive(&stream, upload, options, record.progress()))
@@ -196,7 +197,7 @@ impl OpenTransfer {
                 .map_err(|error| record.failed(&error)),
             Content::Listing(listing) => Box::pin(send_listing(*listing, &stream, options, &record)).await,
         };
-        finish(moved, stream, session, &transfer, &record).await
+        finish(moved, stream, patience, session, &transfer, &record).await
     }
 }
 
@@ -397,11 +398,19 @@ async fn send_listing(
 async fn finish(
     moved: Result<(), Reply>,
     stream: Stream,
+    patience: Option<Duration>,
     session: SessionLabel,
     transfer: &Transfer,
     record: &Record,
 ) -> Step {
-    let end = match moved {
+    let delivered = match moved {
+        Ok(()) => transfer::close_delivered(stream, patience).await.map_err(|error| record.failed(&error)),
+        Err(reply) => {
+            stream.close().await;
+            Err(reply)
+        }
+    };
+    let end = match delivered {
         Ok(()) => {
             record.ends(metrics::TransferEnd::Complete);
             log_end(session, transfer, record, "sent");
@@ -413,7 +422,6 @@ async fn finish(
             TransferEnd::Failed(reply)
         }
     };
-    stream.close().await;
     Step::Ended(end)
 }
 

@@ -217,6 +217,22 @@ fn abor_overtakes_what_waits_behind_the_transfer() {
     client.quits();
 }
 
+/// What it has sent is unread when all is sent. To close then would reset the connection, and throw away what the client has still
+/// to read.
+#[test]
+fn a_client_that_sends_something_on_a_download_gets_the_whole_file() {
+    let site = site();
+    let mut client = client_of(&site);
+    for (name, bytes) in [("file", 8), ("large", LARGE_BYTES)] {
+        let mut data = client.opens_data();
+        data.write_all(b"nobody has asked for this").expect("sent");
+        client.says(format!("RETR {name}"), 150);
+        assert_eq!(read_until_closed(&mut data), bytes);
+        client.hears(226);
+    }
+    client.quits();
+}
+
 #[test]
 fn quit_waits_for_the_transfer() {
     let site = site();

@@ -1,7 +1,9 @@
 //! File to socket.
 
 use std::fs::File;
+use std::io;
 use std::ops::Range;
+use std::time::Duration;
 
 use runtime::Stream;
 
@@ -21,8 +23,8 @@ const UNSENT_MAX: u32 = 256 << 10;
 /// Sends a range of a file and gives the number of bytes that went over the network.
 ///
 /// The range is in bytes of the file, in TYPE A too. All bytes are with the kernel when this returns; the caller
-/// closes the connection at once, for the kernel may wait for that to send the last of them together with the
-/// connection's end. `stream` must not have other writers meanwhile.
+/// closes the connection at once, by [`close_delivered`], for the kernel may wait for that to send the last of them together with
+/// the connection's end. `stream` must not have other writers meanwhile.
 ///
 /// Dropping the future ends the transfer: what was sent was sent.
 ///
@@ -72,6 +74,20 @@ pub async fn download(
     }
     send_image(&mut file, &system, facts, offset..range.end, stream, &mut pace).await?;
     Ok(size)
+}
+
+/// Closes the connection of a [`download`], or of [`send_chunks`](crate::send_chunks), so that the peer gets all that was sent.
+/// It waits only for a peer that has itself sent something, which is thrown away: until it has acknowledged everything.
+///
+/// # Errors
+///
+/// [`TransferError::PeerReset`], [`TransferError::Network`], or [`TransferError::Stalled`] if nothing more is acknowledged for
+/// `patience`: what was sent last may not have reached the peer.
+pub async fn close_delivered(stream: Stream, patience: Option<Duration>) -> Result<(), TransferError> {
+    stream.close_delivered(patience).await.map_err(|error| match error.kind() {
+        io::ErrorKind::TimedOut if error.raw_os_error().is_none() => TransferError::Stalled,
+        _ => TransferError::of_socket(&error),
+    })
 }
 
 /// Sends bytes as they are, by the route that is planned, and by the next best where that turns out not to lead on.

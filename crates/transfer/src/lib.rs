@@ -46,7 +46,8 @@
 //! | sending, receiving | `ECONNRESET`, `EPIPE`, `ENOTCONN` | [`TransferError::PeerReset`] |
 //! | sending, receiving | `ETIMEDOUT`, `EHOSTUNREACH`, any other | [`TransferError::Network`] |
 //! | sending, receiving | `ENOMEM`, `ENOBUFS` | [`TransferError::Resources`] |
-//! | sending, receiving | nothing moves for the stall timeout | [`TransferError::Stalled`] |
+//! | sending, receiving | nothing moves and nothing is acknowledged for the stall timeout | [`TransferError::Stalled`] |
+//! | closing | the peer has sent something, and resets or does not take the rest | [`TransferError::PeerReset`], [`TransferError::Stalled`] |
 //! | writing | `ENOSPC` | [`TransferError::StorageFull`] |
 //! | writing | `EDQUOT` | [`TransferError::QuotaExceeded`] |
 //! | writing | `EFBIG` | [`TransferError::FileTooLarge`] |
@@ -72,6 +73,7 @@ pub mod limits;
 mod listing;
 mod options;
 mod pace;
+mod patience;
 mod pipe;
 pub mod plan;
 mod progress;
@@ -87,7 +89,7 @@ mod write_behind;
 #[cfg(test)]
 extern crate self as transfer;
 
-pub use download::download;
+pub use download::{close_delivered, download};
 pub use error::{ChunksError, TransferError};
 pub use limits::{Limits, RateLimit, RateLimiter};
 pub use listing::send_chunks;

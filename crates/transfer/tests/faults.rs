@@ -11,7 +11,7 @@ use socket2::SockRef;
 use support::{
     connected_pair, contents, device, empty_file, file_of, on_each_backend, reader, routes, sample, writer,
 };
-use transfer::{Progress, TransferError, TransferOptions, download, upload};
+use transfer::{Progress, TransferError, TransferOptions, close_delivered, download, upload};
 
 /// More than the kernel takes of a connection that is not read.
 const MORE_THAN_A_SOCKET_HOLDS: usize = 64 << 20;
@@ -112,6 +112,47 @@ fn a_peer_that_stalls_is_at_fault() {
             let stalled = upload(&stream, &empty_file(), 0, options.clone(), &Progress::new()).await;
             assert!(matches!(stalled, Err(TransferError::Stalled)), "{stalled:?}");
         }
+    });
+}
+
+/// Closing with something unread would reset the connection, and most of what was sent would be lost.
+#[test]
+fn a_peer_that_sends_something_itself_gets_all_the_same() {
+    on_each_backend(|| async {
+        for length in [1000, 300_000] {
+            let (stream, mut peer) = connected_pair().await;
+            peer.write_all(b"nobody has asked for this").expect("sent");
+            let (file, whole) = (file_of(&sample(length)), 0..length as u64);
+            let sent = download(&file, whole, &stream, TransferOptions::default(), &Progress::new()).await;
+            assert_eq!(sent.expect("sent"), length as u64);
+            let reading = reader(peer);
+            close_delivered(stream, Some(Duration::from_secs(60))).await.expect("delivered");
+            assert_eq!(reading.join().expect("the peer").len(), length);
+        }
+    });
+}
+
+#[test]
+fn it_is_told_when_the_last_bytes_may_not_have_been_delivered() {
+    on_each_backend(|| async {
+        let sent_to_a_peer = async || {
+            let (stream, mut peer) = connected_pair().await;
+            peer.write_all(b"nobody has asked for this").expect("sent");
+            // More than the peer has room for.
+            let mut sent = 0;
+            while let Ok(taken) = stream.try_send(&[7; 65536]) {
+                sent += taken;
+            }
+            assert!(sent > 0);
+            (stream, peer)
+        };
+        let (stream, _peer) = sent_to_a_peer().await;
+        let stalled = close_delivered(stream, Some(Duration::from_millis(50))).await;
+        assert!(matches!(stalled, Err(TransferError::Stalled)), "{stalled:?}");
+        let (stream, peer) = sent_to_a_peer().await;
+        reset(peer);
+        let lost = close_delivered(stream, None).await;
+        assert!(matches!(lost, Err(TransferError::PeerReset)), "{lost:?}");
     });
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
 use nix::sys::socket::{MsgFlags, recv, send};
@@ -13,7 +13,12 @@ use socket2::{SockAddr, SockRef, TcpKeepalive};
 
 use crate::backend::Backend;
 use crate::context;
+use crate::deadline::sleep_until;
 use crate::source::{Interest, Source, has_events};
+use crate::task;
+
+/// How often it is looked whether a peer has acknowledged the last bytes.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A TCP connection on this worker.
 #[derive(Debug)]
@@ -222,8 +227,58 @@ impl Stream {
         peer_closed(&self.source)
     }
 
+    /// Closes a connection on which there was only to send, so that the peer gets all of it.
+    ///
+    /// To close with something unread resets the connection, and what the peer has not received by then is lost. So what it has
+    /// sent, though nobody asked for it, is thrown away first; and whoever has sent something, and may again, is waited for until
+    /// it has acknowledged everything, or ended its side. A peer that has sent nothing costs one system call.
+    ///
+    /// # Errors
+    ///
+    /// What `recv(2)` says, as `ECONNRESET`, or [`io::ErrorKind::TimedOut`] if the peer acknowledges nothing more for `patience`: it
+    /// may not have got all.
+    pub async fn close_delivered(self, patience: Option<Duration>) -> io::Result<()> {
+        let outcome = match self.try_receive(&mut [0; 512]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Ok(0) => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => Box::pin(self.outlast(patience)).await,
+        };
+        self.close().await;
+        outcome
+    }
+
+    /// Ends this side, and waits until that has arrived; what the peer sends meanwhile is thrown away.
+    async fn outlast(&self, patience: Option<Duration>) -> io::Result<()> {
+        self.shutdown_write()?;
+        let mut thrown_away = vec![0; 64 << 10];
+        let (mut unacknowledged, mut since) = (self.source.unacknowledged()?, Instant::now());
+        loop {
+            match self.try_receive(&mut thrown_away) {
+                Ok(0) => return Ok(()),
+                Ok(_) => task::end_turn().await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // The end is acknowledged last of all.
+                    let left = self.source.unacknowledged()?;
+                    if left == 0 {
+                        return Ok(());
+                    }
+                    if left < unacknowledged {
+                        (unacknowledged, since) = (left, Instant::now());
+                    }
+                    // What is acknowledged wakes nobody.
+                    sleep_until(Instant::now() + LOOK_EVERY).await;
+                }
+                Err(error) => return Err(error),
+            }
+            if patience.is_some_and(|patience| since.elapsed() >= patience) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+    }
+
     /// Closes the connection; when this returns, nothing in the kernel refers to its descriptor. What was sent is
-    /// still delivered.
+    /// still delivered, unless something that the peer has sent is unread.
     pub async fn close(self) {
         self.source.close().await;
     }
