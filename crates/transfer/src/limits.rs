@@ -67,11 +67,21 @@ impl RateLimiter {
     }
 
     /// Bytes that one transfer reserves at a time, at most: what the rate gives in an eighth of a second, so that a slow limit gives
-    /// something to all its transfers all the time, no more than the burst, and no more than every route can move at a time, for a
-    /// turn in the line is to be worth the same on all.
-    fn slice_bytes(&self) -> u64 {
+    /// something to all its transfers all the time, or an eighth of what is left of the burst, lest a large one goes byte by byte; no
+    /// more than the burst, and no more than every route can move at a time, for a turn in the line is to be worth the same on all.
+    fn slice_bytes(&self, now: Duration) -> u64 {
         let limit = self.limit();
-        (limit.bytes_per_second.get() / 8).clamp(1, limit.burst_bytes.get().min(BUFFER_BYTES as u64))
+        let pace = limit.bytes_per_second.get().max(self.burst_left(now));
+        (pace / 8).clamp(1, limit.burst_bytes.get().min(BUFFER_BYTES as u64))
+    }
+
+    /// Bytes of the burst that nobody has reserved.
+    fn burst_left(&self, now: Duration) -> u64 {
+        let limit = self.limit();
+        let present = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let ahead = self.reserved_until_ns.load(Ordering::Relaxed).saturating_sub(present);
+        let reserved = u128::from(ahead) * u128::from(limit.bytes_per_second.get()) / 1_000_000_000;
+        limit.burst_bytes.get().saturating_sub(u64::try_from(reserved).unwrap_or(u64::MAX))
     }
 
     /// Reserves `bytes`, at most a burst of them; gives the moment, counted from the beginning, from which on they may go.
@@ -152,7 +162,7 @@ impl Limits {
 
     /// Waits until some of the `wanted` bytes may go; gives how many, at least 1, or none at all if there is no limit.
     pub(crate) async fn reserve(&self, wanted: usize) -> Option<Reservation<'_>> {
-        let slice = self.each().map(RateLimiter::slice_bytes).min()?;
+        let slice = self.each().map(|limiter| limiter.slice_bytes(limiter.began.elapsed())).min()?;
         let bytes = slice.min((wanted as u64).max(1));
         let mut reservation = Reservation { limits: self, bytes, made_with: 0, waited: false };
         for limiter in self.each() {
@@ -224,6 +234,10 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn largest_slice(limiter: &RateLimiter) -> u64 {
+        limiter.slice_bytes(Duration::MAX)
+    }
+
     /// What the rate gives in a time, in bytes.
     fn line_at(limiter: &RateLimiter, moment: Duration) -> u64 {
         let bytes = moment.as_nanos() * u128::from(limiter.limit().bytes_per_second.get()) / 1_000_000_000;
@@ -241,6 +255,20 @@ mod tests {
         // After a long pause there is one burst, not more.
         assert!(limiter.reserve(500, 100 * SECOND) <= 100 * SECOND);
         assert!(limiter.reserve(1, 100 * SECOND) > 100 * SECOND);
+    }
+
+    /// Each costs a system call, and all of them go at once.
+    #[test]
+    fn a_burst_goes_in_few_slices_however_slow_the_rate() {
+        let limiter = limiter(1, 1 << 20);
+        let mut slices = 0;
+        while limiter.burst_left(SECOND) > 0 {
+            let slice = limiter.slice_bytes(SECOND);
+            assert!(limiter.reserve(slice, SECOND) <= SECOND, "it is of the burst");
+            slices += 1;
+        }
+        assert!(slices < 200, "{slices} slices");
+        assert_eq!(limiter.slice_bytes(SECOND), 1, "then the rate holds");
     }
 
     #[test]
@@ -268,7 +296,7 @@ mod tests {
         assert_eq!(slow.reserve(1, Duration::ZERO), SECOND);
         let fast = limiter(u64::MAX, u64::MAX);
         assert!(fast.reserve(u64::MAX, SECOND * 3600) <= SECOND * 3600);
-        assert_eq!(slow.slice_bytes(), 1);
+        assert_eq!(slow.slice_bytes(Duration::ZERO), 1);
     }
 
     #[test]
@@ -319,7 +347,7 @@ mod tests {
         while let Some(((now, transfer), next)) = events.pop_first() {
             match next {
                 Next::Asks => {
-                    let reserved = wish[transfer].bytes.min(limiter.slice_bytes());
+                    let reserved = wish[transfer].bytes.min(limiter.slice_bytes(now));
                     let due = limiter.reserve(reserved, now).max(now);
                     events.insert((due, transfer), Next::Sends { reserved });
                 }
@@ -350,7 +378,7 @@ mod tests {
                 let mut bytes = 0;
                 for &(until, gone, _) in &went[first..] {
                     bytes += gone;
-                    let unused_before = transfers.len() as u64 * limiter.slice_bytes();
+                    let unused_before = transfers.len() as u64 * largest_slice(&limiter);
                     let allowed = burst + line_at(&limiter, until - from) + 1 + unused_before;
                     prop_assert!(bytes <= allowed, "{bytes} of {allowed} bytes from {from:?} until {until:?}");
                 }
@@ -368,7 +396,7 @@ mod tests {
                 shares[*transfer] += gone;
             }
             let (least, most) = (shares.iter().min().expect("some"), shares.iter().max().expect("some"));
-            prop_assert!(most - least <= burst + limiter.slice_bytes(), "{shares:?}");
+            prop_assert!(most - least <= burst + largest_slice(&limiter), "{shares:?}");
         }
 
         /// Over a long time the rate is used up, whatever goes back.
@@ -379,7 +407,7 @@ mod tests {
             let went = run(&limiter, &[vec![wish(3000); 100], vec![wish(7); 100]]);
             let (last, ..) = *went.last().expect("some went");
             let bytes: u64 = went.iter().map(|(_, gone, _)| gone).sum();
-            let slices = 2 * limiter.slice_bytes();
+            let slices = 2 * largest_slice(&limiter);
             prop_assert!(bytes + burst + slices >= line_at(&limiter, last), "{bytes} bytes until {last:?}");
         }
     }
