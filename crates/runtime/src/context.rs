@@ -11,6 +11,7 @@ use crate::backend::{Backend, Driver, Wait};
 use crate::blocking::Pool;
 use crate::executor::Executor;
 use crate::figures::Counters;
+use crate::long_turns::LongTurns;
 use crate::timers::Timers;
 
 thread_local! {
@@ -25,6 +26,7 @@ pub(crate) struct Worker {
     pub(crate) blocking: Pool,
     pub(crate) counters: Arc<Counters>,
     pub(crate) turn_began: Cell<Instant>,
+    pub(crate) long_turns: LongTurns,
 }
 
 /// The worker of the calling thread, while it runs.
@@ -60,7 +62,8 @@ pub(crate) fn enter(executor: Executor, driver: Driver, mask: Mask) -> Entered {
     let counters = Arc::<Counters>::default();
     let blocking = Pool::new(mask, Arc::clone(&counters));
     let (timers, turn_began) = (Timers::default(), Cell::new(Instant::now()));
-    let worker = Worker { executor, timers, driver, blocking, counters, turn_began };
+    let long_turns = LongTurns::default();
+    let worker = Worker { executor, timers, driver, blocking, counters, turn_began, long_turns };
     WORKER.with(|current| *current.borrow_mut() = Some(Rc::new(worker)));
     Entered
 }

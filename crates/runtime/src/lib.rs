@@ -41,6 +41,7 @@ pub mod fair;
 pub mod figures;
 pub mod handover;
 pub mod latest;
+mod long_turns;
 pub mod net;
 pub mod oneshot;
 pub mod permits;
@@ -62,11 +63,12 @@ pub use fair::FairPool;
 pub use figures::{WorkerFigures, WorkerObserver};
 pub use handover::{HandoverError, Receiver, Sender, mailbox};
 pub use latest::{Publisher, Subscriber};
+pub use long_turns::{LongTurn, begin_long_turn, end_long_turn};
 pub use net::{
     Accepted, BoundListener, ConnectOptions, ListenOptions, Listener, Stream, connect, peer_closed,
 };
 pub use permits::{Permit, Permits};
 pub use shutdown::{Shutdown, ShutdownSource};
 pub use source::{Interest, Source};
-pub use task::{Task, TaskError, end_turn, spawn};
+pub use task::{Task, TaskError, spawn};
 pub use worker::{DESCRIPTORS_PER_WORKER_MAX, WorkerConfig, spawn_worker};

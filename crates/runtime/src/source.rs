@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::backend::uring::Closed;
 use crate::backend::{Driver, Places};
 use crate::context;
-use crate::task;
+use crate::long_turns::end_long_turn;
 
 /// What is waited for. A hang-up or an error counts as ready for both: the call that follows reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl Source {
         poll_fn(|cx| self.poll_ready(cx, interest)).await
     }
 
-    /// Ends this task's turn: the other tasks that can go on do so first, and then waits until ready.
+    /// Ends this task's long turn: the other tasks that can go on do so first ([`end_long_turn`]), and then waits until ready.
     ///
     /// This is how a loop that could send for ever shares its core. Dropping the future loses nothing.
     ///
@@ -105,7 +105,7 @@ impl Source {
     ///
     /// As [`poll_ready`](Source::poll_ready).
     pub async fn next_turn(&self, interest: Interest) -> io::Result<()> {
-        task::end_turn().await;
+        end_long_turn().await;
         self.ready(interest).await
     }
 

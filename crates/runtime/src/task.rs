@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -27,20 +27,6 @@ where
     let running = Box::pin(Running { future: Some(future), told: Teller(Rc::clone(&told)) });
     context::with(|worker| worker.executor.spawn(running)).expect("tasks are started on workers");
     Task { told }
-}
-
-/// Lets the other tasks that can go on do so first, and the kernel tell of others.
-pub async fn end_turn() {
-    let mut ended = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut ended, true) {
-            return Poll::Ready(());
-        }
-        context::with(|worker| worker.driver.look());
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// A task that was started; awaiting it gives its result. Dropping it lets the task go on by itself.

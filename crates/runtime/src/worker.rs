@@ -95,13 +95,13 @@ where
 
 /// The event loop: polls the tasks that are ready, and asks the kernel who is next.
 fn turn_until(worker: &Worker, is_over: impl Fn() -> bool) {
-    let Worker { executor, timers, driver, counters, turn_began, .. } = worker;
+    let Worker { executor, timers, driver, counters, turn_began, long_turns, .. } = worker;
     loop {
         executor.run_ready();
         if is_over() {
             return;
         }
-        let goes_on = executor.has_ready();
+        let goes_on = executor.has_ready() || long_turns.is_anyone_waiting();
         let now = Instant::now();
         counters.on_busy(now - turn_began.get());
         let wait = match timers.next() {
@@ -119,5 +119,7 @@ fn turn_until(worker: &Worker, is_over: impl Fn() -> bool) {
             Instant::now()
         });
         timers.fire(turn_began.get());
+        // Behind all that has come about by now.
+        long_turns.admit_next();
     }
 }

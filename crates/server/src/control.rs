@@ -217,7 +217,7 @@ impl ControlConnection {
             // A client that sends commands without a pause, and takes the replies as quickly, would keep the core.
             if turn_bytes >= TURN_BYTES_MAX {
                 turn_bytes = 0;
-                runtime::end_turn().await;
+                runtime::end_long_turn().await;
             }
         }
     }

@@ -19,8 +19,8 @@
 //!   What the kernel does not tell beforehand is not known here either: a file system that is frozen (`fsfreeze`) holds the first write
 //!   of each worker until it is thawed, a scanner that has to permit opening or reading (`fanotify`) holds every file, and a layer of
 //!   overlayfs may be FUSE or on another machine.
-//! - A transfer gives the other tasks of its core their turn after at most [`TURN_BYTES_MAX`] bytes, or
-//!   [`SENDFILE_TURN_BYTES_MAX`].
+//! - A transfer gives the other tasks of its core their turn after at most [`TURN_BYTES_MAX`] bytes,
+//!   [`SENDFILE_TURN_BYTES_MAX`] or [`COPY_TURN_BYTES_MAX`], and lets all that is short go first.
 //! - A transfer may be dropped at any moment. Its descriptors, pipes and buffers go back, and what it had reserved of a
 //!   limit. What an upload had handed to another thread at that moment is still written, up to [`TURN_BYTES_MAX`] bytes.
 //! - Nothing is held while a transfer waits for its peer: no pipe, no buffer, unless bytes are in it.
@@ -103,6 +103,8 @@ pub use upload::upload;
 
 /// Bytes that a transfer moves before the other tasks of its core have their turn.
 pub const TURN_BYTES_MAX: usize = 1 << 20;
+/// The same by copy, which takes longest for each of them, above all where lines are converted.
+pub const COPY_TURN_BYTES_MAX: usize = 256 << 10;
 /// The same by sendfile, which copies none of them: as many as the kernel's largest send buffer takes, so that a wake-up fills it
 /// in one call.
 pub const SENDFILE_TURN_BYTES_MAX: usize = 4 << 20;

@@ -3,12 +3,17 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use runtime::{Interest, Source, turn_began};
+use runtime::{Interest, Source, begin_long_turn, end_long_turn, turn_began};
 
 use crate::limits::{Limits, Reservation};
 use crate::patience::Patience;
 use crate::progress::Progress;
-use crate::{Route, SENDFILE_TURN_BYTES_MAX, TURN_BYTES_MAX, TransferError, TransferOptions};
+use crate::{
+    COPY_TURN_BYTES_MAX, Route, SENDFILE_TURN_BYTES_MAX, TURN_BYTES_MAX, TransferError, TransferOptions,
+};
+
+/// A transfer that has moved so much takes its turns among the long ones.
+const LONG_FROM_BYTES: u64 = 256 << 10;
 
 /// One transfer's dealings with time: its turns, its progress, its limits and its peer's stalls.
 pub(crate) struct Pace<'a> {
@@ -70,7 +75,11 @@ impl<'a> Pace<'a> {
 
     /// The bytes go this way from now on.
     pub(crate) fn takes(&mut self, route: Route) {
-        self.turn_bytes_max = if route == Route::Sendfile { SENDFILE_TURN_BYTES_MAX } else { TURN_BYTES_MAX };
+        self.turn_bytes_max = match route {
+            Route::Sendfile => SENDFILE_TURN_BYTES_MAX,
+            Route::Splice | Route::RingSplice => TURN_BYTES_MAX,
+            Route::Copy => COPY_TURN_BYTES_MAX,
+        };
         self.progress.takes(route);
     }
 
@@ -148,33 +157,30 @@ impl<'a> Pace<'a> {
         source: &Source,
         interest: Interest,
     ) -> Result<(), TransferError> {
-        let outcome = if self.turn_bytes >= self.turn_bytes_max {
+        if self.turn_bytes >= self.turn_bytes_max {
             self.turn_bytes = 0;
-            let next_turn = source.next_turn(interest);
-            let mut next_turn = std::pin::pin!(next_turn);
-            poll_fn(|cx| match next_turn.as_mut().poll(cx) {
-                Poll::Ready(ready) => Poll::Ready(Some(ready)),
-                Poll::Pending => {
-                    self.give_back();
-                    self.poll_stalled(cx, source, interest)
-                }
-            })
-            .await
-        } else {
-            poll_fn(|cx| match source.poll_ready(cx, interest) {
-                Poll::Ready(ready) => Poll::Ready(Some(ready)),
-                Poll::Pending => {
-                    self.turn_bytes = 0;
-                    self.give_back();
-                    self.poll_stalled(cx, source, interest)
-                }
-            })
-            .await
-        };
-        match outcome {
-            Some(ready) => ready.map_err(|error| TransferError::of_socket(&error)),
-            None => Err(TransferError::Stalled),
+            // The peer would take it, so that nothing is learnt.
+            self.reservation = None;
+            end_long_turn().await;
         }
+        let mut has_waited = false;
+        let ready = poll_fn(|cx| match source.poll_ready(cx, interest) {
+            Poll::Ready(ready) => Poll::Ready(Some(ready)),
+            Poll::Pending => {
+                has_waited = true;
+                self.turn_bytes = 0;
+                self.give_back();
+                self.poll_stalled(cx, source, interest)
+            }
+        });
+        match ready.await {
+            Some(ready) => ready.map_err(|error| TransferError::of_socket(&error))?,
+            None => return Err(TransferError::Stalled),
+        }
+        if has_waited && self.progress.bytes() >= LONG_FROM_BYTES {
+            begin_long_turn().await;
+        }
+        Ok(())
     }
 
     fn poll_stalled<T>(

@@ -14,8 +14,8 @@ use socket2::{SockAddr, SockRef, TcpKeepalive};
 use crate::backend::Backend;
 use crate::context;
 use crate::deadline::sleep_until;
+use crate::long_turns::end_long_turn;
 use crate::source::{Interest, Source, has_events};
-use crate::task;
 
 /// How often it is looked whether a peer has acknowledged the last bytes.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -256,7 +256,7 @@ impl Stream {
         loop {
             match self.try_receive(&mut thrown_away) {
                 Ok(0) => return Ok(()),
-                Ok(_) => task::end_turn().await,
+                Ok(_) => end_long_turn().await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     // The end is acknowledged last of all.
                     let left = self.source.unacknowledged()?;
