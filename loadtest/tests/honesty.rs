@@ -3,8 +3,12 @@
 
 mod support;
 
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use support::fake::{self, Faults};
 use support::{errors, latency_us, report, stdout};
 
@@ -151,4 +155,32 @@ fn a_directory_that_is_not_listed_is_told() {
         report["remarks"].to_string().contains("was refused, and the directory taken to be empty"),
         "{report}"
     );
+}
+
+/// The tester does nothing for a second, once, and its server goes on.
+#[test]
+fn a_pause_of_the_tester_is_not_passed_off_as_the_servers() {
+    let target = format!("ftp://{}", fake::start(Faults::default()));
+    for pace in [&["--rate", "200"][..], &[]] {
+        let arguments =
+            ["noop", "--target", &target, "--sessions", "40", "--warmup", "0s", "--duration", "4s"];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+        command.args(arguments).args(pace).stdout(Stdio::piped());
+        let tester = command.spawn().unwrap();
+        let pid = Pid::from_raw(tester.id().try_into().unwrap());
+        // The load is there.
+        while support::descriptors(pid) < 40 {
+            thread::yield_now();
+        }
+        kill(pid, Signal::SIGSTOP).unwrap();
+        let goes_on = Instant::now() + STALL;
+        while Instant::now() < goes_on {
+            thread::sleep(Duration::from_millis(10));
+        }
+        kill(pid, Signal::SIGCONT).unwrap();
+        let output = tester.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let text = stdout(&output);
+        assert!(text.contains("WARNING: the tester itself stood still"), "{text}");
+    }
 }

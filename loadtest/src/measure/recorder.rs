@@ -15,6 +15,8 @@ const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
 /// Times are told apart to three digits, and not below a tenth of a microsecond.
 const LATENCY_NS_MIN: u64 = 100;
 const DIGITS: u8 = 3;
+/// A loop that is as late as that stood still, whatever a unit takes.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
 
 /// The step and the kind of a failure.
 type ErrorKey = (Step, String);
@@ -47,8 +49,10 @@ pub(crate) struct Recorder {
     pub(crate) series: Series,
     pub(crate) units: u64,
     pub(crate) bytes: u64,
-    /// How late the worker's own loop was.
+    /// How late the worker's own loop was at each of its ticks.
     pub(crate) lateness: Histogram<u64>,
+    /// How long it stood still, all in all: the sum of the pauses of [`PAUSE_MIN`] or more.
+    pub(crate) paused: Duration,
     pub(crate) live: Arc<Live>,
 }
 
@@ -63,6 +67,7 @@ impl Recorder {
             units: 0,
             bytes: 0,
             lateness: latencies(),
+            paused: Duration::ZERO,
             live,
         }
     }
@@ -110,8 +115,21 @@ impl Recorder {
         }
     }
 
-    pub(crate) fn late(&mut self, by: Duration) {
-        record(&mut self.lateness, by);
+    /// The worker's loop came at `now` to `count` ticks, the first of them due at `first` and the others each a period later.
+    ///
+    /// Each is as late as itself: a pause that swallowed a thousand ticks makes a thousand late, as it does with whatever
+    /// else was due meanwhile. Counted once, it would vanish among the ticks that were in time.
+    pub(crate) fn ticked(&mut self, first: Instant, period: Duration, count: u32, now: Instant) {
+        let mut due = first;
+        for _ in 0..count {
+            if self.window.is_in_latencies(due) {
+                record(&mut self.lateness, now - due);
+            }
+            due += period;
+        }
+        if now.saturating_duration_since(first) >= PAUSE_MIN {
+            self.paused += self.window.part_in_latencies(first, now);
+        }
     }
 
     /// Adds another worker's measurements.
@@ -121,6 +139,7 @@ impl Recorder {
             let _ = ours.add(theirs);
         }
         let _ = self.lateness.add(&other.lateness);
+        self.paused += other.paused;
         for (key, tally) in other.errors {
             let example = tally.example;
             self.errors.entry(key).or_insert(ErrorTally { count: 0, example }).count += tally.count;
@@ -166,6 +185,26 @@ mod tests {
         recorder.failure(&failure, began);
         recorder.failure(&failure, began + 3 * second);
         assert_eq!(recorder.errors[&(Step::Login, String::from("closed by server"))].count, 2);
+    }
+
+    #[test]
+    fn a_pause_makes_every_tick_late_that_it_swallows() {
+        let began = Instant::now();
+        let mut recorder = recorder(began);
+        let (second, period) = (Duration::from_secs(1), Duration::from_millis(10));
+        // In time until the fifth second, then a second of nothing, and in time again to the end.
+        for tick in (100..500).chain(601..1100) {
+            recorder.ticked(began + tick * period, period, 1, began + tick * period);
+        }
+        recorder.ticked(began + 5 * second, period, 101, began + 6 * second);
+        assert_eq!(recorder.lateness.len(), 1000);
+        assert_eq!(recorder.paused, second);
+        let late = |quantile| Duration::from_nanos(recorder.lateness.value_at_quantile(quantile));
+        assert!(late(0.8) < period && late(0.95) > second / 3 && late(0.99) > second * 4 / 5);
+        // What is before the window or after it is in no latency.
+        recorder.ticked(began, period, 50, began + second / 2);
+        recorder.ticked(began + 12 * second, period, 50, began + 13 * second);
+        assert_eq!((recorder.lateness.len(), recorder.paused), (1000, second));
     }
 
     #[test]

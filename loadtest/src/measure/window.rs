@@ -49,6 +49,18 @@ impl Window {
         self.opens <= moment && (moment < self.closes || self.has_rounds())
     }
 
+    /// Whether what happens at `moment` is in latencies: where what was begun in time is measured to its end, what comes after
+    /// the window's close is, too.
+    pub(crate) fn is_in_latencies(&self, moment: Instant) -> bool {
+        self.opens <= moment && (moment < self.closes || self.counts != Counts::Ends)
+    }
+
+    /// The part of the time from `began` to `ended` that is in latencies.
+    pub(crate) fn part_in_latencies(&self, began: Instant, ended: Instant) -> Duration {
+        let ended = if self.counts == Counts::Ends { ended.min(self.closes) } else { ended };
+        ended.saturating_duration_since(began.max(self.opens))
+    }
+
     /// Whether what began and ended then counts.
     pub(crate) fn counts(&self, began: Instant, ended: Instant) -> bool {
         self.contains(if self.counts == Counts::Starts { began } else { ended })

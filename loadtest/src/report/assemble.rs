@@ -9,8 +9,12 @@ use crate::scenario::Scenario;
 
 /// Above this part of its cores the tester is as likely the bottleneck as the server.
 const SATURATED_SHARE: f64 = 0.9;
-/// Above this lateness at p99, in microseconds, the latencies are as much the tester's as the server's.
-const LATE_US: f64 = 5000.0;
+/// Pauses of the tester that are a larger part of the time than that are in the p99.9 of what should have begun at any time.
+const PAUSED_SHARE: f64 = 0.001;
+/// A lateness that is as large a part of a latency, and no less than so many microseconds, makes it as much the tester's as the
+/// server's.
+const LATE_SHARE: f64 = 0.5;
+const LATE_US_MIN: f64 = 1000.0;
 const GIB: f64 = 1_073_741_824.0;
 /// Points of a percentile curve in each halving of the distance to 1.
 const POINTS_PER_HALVING: u32 = 4;
@@ -36,7 +40,7 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
         |amount: f64| if findings.measured_s > 0.0 { amount / findings.measured_s } else { 0.0 };
     let (units_per_s, processors) =
         (each_second(count(recorder.units)), each_second(findings.tester_processor_s));
-    let mut tester = tester(recorder, processors, findings.workers);
+    let mut tester = tester(recorder, processors, findings.measured_s, findings.workers);
     if findings.connection_table_full {
         tester.warnings.push(String::from(
             "this machine's table of tracked connections (nf_conntrack) is full: the kernel drops packets of new ones, and \
@@ -125,27 +129,51 @@ fn errors(recorder: &Recorder) -> Vec<ErrorCount> {
     count.collect()
 }
 
-fn tester(recorder: &Recorder, processors: f64, workers: usize) -> Tester {
+fn tester(recorder: &Recorder, processors: f64, measured_s: f64, workers: usize) -> Tester {
     #[expect(clippy::cast_precision_loss, reason = "a number of cores")]
-    let processor_share = processors / workers.max(1) as f64;
-    let lateness_p99_us = microseconds(recorder.lateness.value_at_quantile(0.99));
+    let cores = workers.max(1) as f64;
+    let processor_share = processors / cores;
+    let is_saturated = processor_share > SATURATED_SHARE;
+    let others = if is_saturated { "" } else { " (others take its cores)" };
     let mut warnings = Vec::new();
-    if processor_share > SATURATED_SHARE {
+    if is_saturated {
         warnings.push(format!(
             "the tester used {:.0}% of its cores: rates and latencies may be its own and not the server's; processor time \
              for each unit is not touched by this",
             processor_share * 100.0
         ));
     }
-    if lateness_p99_us > LATE_US {
+    let late_us = |quantile| microseconds(recorder.lateness.value_at_quantile(quantile));
+    let (lateness_max_us, paused_s) = (microseconds(recorder.lateness.max()), recorder.paused.as_secs_f64());
+    if paused_s / cores > PAUSED_SHARE * measured_s {
         warnings.push(format!(
-            "the tester's loops were up to {:.1} ms late (p99){}: latencies below that say nothing",
-            lateness_p99_us / 1000.0,
-            if processor_share > SATURATED_SHARE { "" } else { ", others take its cores" }
+            "the tester itself stood still for {:.1} ms of the {:.0} ms measured, for up to {:.1} ms at once{others}: rates, and \
+             the latencies of what was due meanwhile, are its own",
+            paused_s / cores * 1000.0,
+            measured_s * 1000.0,
+            lateness_max_us / 1000.0,
         ));
     }
-    let lateness_max_us = microseconds(recorder.lateness.max());
-    Tester { processor_share, lateness_p99_us, lateness_max_us, warnings }
+    let units = &recorder.histograms[Step::Unit as usize];
+    for (name, quantile) in [("p99", 0.99), ("p99.9", 0.999)] {
+        let (late_us, unit_us) = (late_us(quantile), microseconds(units.value_at_quantile(quantile)));
+        if !units.is_empty() && late_us >= LATE_US_MIN && late_us >= LATE_SHARE * unit_us {
+            warnings.push(format!(
+                "the tester's loops were late by {:.1} ms at {name}{others}, and the {name} of the units is {:.1} ms: it is as \
+                 much the tester's as the server's",
+                late_us / 1000.0,
+                unit_us / 1000.0,
+            ));
+        }
+    }
+    Tester {
+        processor_share,
+        lateness_p99_us: late_us(0.99),
+        lateness_p999_us: late_us(0.999),
+        lateness_max_us,
+        paused_s,
+        warnings,
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "an hour in nanoseconds has fewer than 52 bits")]
@@ -156,4 +184,42 @@ fn microseconds(nanoseconds: u64) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "counts of a run stay below 2^52")]
 fn count(number: u64) -> f64 {
     number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use crate::measure::Window;
+
+    /// Ten seconds whose units each took `unit`, in which the loop stood still for so long, once.
+    fn after_a_pause(pause: Duration, unit: Duration) -> Tester {
+        let began = Instant::now();
+        let (second, period) = (Duration::from_secs(1), Duration::from_millis(10));
+        let mut recorder = Recorder::new(Window::new(began, Duration::ZERO, 10 * second), Arc::default());
+        for tick in 0..900 {
+            recorder.unit(began + tick * period, began + tick * period + unit);
+            recorder.ticked(began + tick * period, period, 1, began + tick * period);
+        }
+        let swallowed = u32::try_from(pause.as_nanos() / period.as_nanos()).unwrap() + 1;
+        recorder.ticked(began + 9 * second, period, swallowed, began + 9 * second + pause);
+        tester(&recorder, 0.1, 10.0, 1)
+    }
+
+    #[test]
+    fn one_pause_of_the_tester_is_told_where_it_matters() {
+        let millisecond = Duration::from_millis(1);
+        let tester = after_a_pause(1000 * millisecond, millisecond);
+        assert!(tester.warnings[0].contains("stood still for 1000.0 ms of the 10000 ms"), "{tester:?}");
+        assert!(
+            tester.warnings[1].contains("late by 9") && tester.warnings[1].contains("at p99"),
+            "{tester:?}"
+        );
+        assert_eq!(tester.warnings.len(), 3, "{tester:?}");
+        // In less than a thousandth of the time, and not with units that take longer themselves.
+        assert_eq!(after_a_pause(4 * millisecond, 20 * millisecond).warnings, Vec::<String>::new());
+        assert_eq!(after_a_pause(Duration::ZERO, millisecond).warnings, Vec::<String>::new());
+    }
 }

@@ -80,9 +80,14 @@ pub(crate) struct ErrorCount {
 pub(crate) struct Tester {
     /// Its processor time as a part of what its cores had, 0 to 1.
     pub(crate) processor_share: f64,
-    /// How late its loops were, in microseconds.
+    /// How late its loops were, in microseconds, at each of the moments at which something might have been due.
     pub(crate) lateness_p99_us: f64,
+    #[serde(default)]
+    pub(crate) lateness_p999_us: f64,
     pub(crate) lateness_max_us: f64,
+    /// How long its loops stood still, in seconds, taken together.
+    #[serde(default)]
+    pub(crate) paused_s: f64,
     /// What that means for the figures, if anything.
     pub(crate) warnings: Vec<String>,
 }
