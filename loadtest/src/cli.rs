@@ -126,7 +126,8 @@ pub(crate) struct RunOptions {
     pub(crate) warmup: Duration,
 
     /// Open loop: begin that many units a second, whatever the server does, and count latency from when each should have
-    /// begun. Without this, closed loop: a session begins its next unit when it is done with the last.
+    /// begun; a server that does less than that is told. Without this, closed loop: a session begins its next unit when it
+    /// is done with the last.
     #[arg(long, value_name = "PER-SECOND", value_parser = positive)]
     pub(crate) rate: Option<f64>,
 

@@ -163,10 +163,10 @@ pub(crate) async fn keep_time(plan: Arc<Plan>, desk: Rc<Desk>) -> io::Result<Inf
         let Pace::Open(schedule) = &desk.pace else { continue };
         schedule.tick(now, plan.window.closes);
         if plan.is_over(now) {
-            let left = schedule.due.borrow_mut().drain(..).count() as u64;
-            desk.recorder
-                .borrow_mut()
-                .remark("units that were due had found no free session when the time was over", left);
+            let at_once = plan.units_at_once() as u64;
+            for began in schedule.due.take() {
+                desk.recorder.borrow_mut().unfinished(began, now, at_once);
+            }
             schedule.wake_all();
         }
     }

@@ -184,3 +184,26 @@ fn a_pause_of_the_tester_is_not_passed_off_as_the_servers() {
         assert!(text.contains("WARNING: the tester itself stood still"), "{text}");
     }
 }
+
+/// A server that needs 10 ms for each is asked for 400 a second, and by no more sessions than it can be late for.
+#[test]
+fn an_overloaded_server_is_told_with_what_it_did_and_with_what_waited() {
+    let faults = Faults { noop_takes: Duration::from_millis(10), ..Faults::default() };
+    let target = format!("ftp://{}", fake::start(faults));
+    let arguments = ["noop", "--target", &target, "--sessions", "4", "--rate", "400", "--warmup", "500ms"];
+    let (output, report) = report(&[&arguments[..], &["--duration", "2s"]].concat());
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(text.contains("WARNING: asked for 400 a second, the server did "), "{text}");
+    assert!(report["tester"]["warnings"].to_string().contains("asked for 400 a second"), "{report}");
+    // It cannot have done more than 100 a second, however many had begun.
+    let units = report["units"].as_u64().unwrap();
+    assert!(units <= 202, "{text}");
+    let over_time = report["series"]["units"].as_array().unwrap();
+    assert_eq!(over_time.iter().map(|count| count.as_u64().unwrap()).sum::<u64>(), units, "{report}");
+    // All 800 that should have begun in the window are in the latencies, and those that never began have waited.
+    let of_unit = report["latencies"].as_array().unwrap().iter().find(|latency| latency["step"] == "unit");
+    assert!((799..=801).contains(&of_unit.unwrap()["count"].as_u64().unwrap()), "{text}");
+    assert!(report["units_unfinished"].as_u64().unwrap() > 500, "{text}");
+    assert!(latency_us(&report, "unit", "max_us") > 1_000_000.0, "{text}");
+}

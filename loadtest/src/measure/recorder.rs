@@ -47,7 +47,10 @@ pub(crate) struct Recorder {
     /// Remarks of the scenario, by name: how many connect-backs came from the port that they should.
     pub(crate) remarks: BTreeMap<&'static str, u64>,
     pub(crate) series: Series,
+    /// Units that were completed while it was measured, whenever they began.
     pub(crate) units: u64,
+    /// Units of an open loop that should have begun while it was measured, and never ended.
+    pub(crate) unfinished: u64,
     pub(crate) bytes: u64,
     /// How late the worker's own loop was at each of its ticks.
     pub(crate) lateness: Histogram<u64>,
@@ -65,6 +68,7 @@ impl Recorder {
             remarks: BTreeMap::new(),
             series: Series::new(&window),
             units: 0,
+            unfinished: 0,
             bytes: 0,
             lateness: latencies(),
             paused: Duration::ZERO,
@@ -79,16 +83,27 @@ impl Recorder {
         }
     }
 
-    /// A unit of the scenario is complete; whether it counts.
+    /// A unit of the scenario is complete; whether that was while it was measured. What a server does in a time is what it
+    /// completes in it; how long it took belongs to when it should have begun, in an open loop.
     pub(crate) fn unit(&mut self, began: Instant, ended: Instant) -> bool {
         self.live.units.fetch_add(1, Ordering::Relaxed);
-        let counts = self.window.counts(began, ended);
+        self.step(Step::Unit, began, ended);
+        let counts = self.window.contains(ended);
         if counts {
             self.units += 1;
             self.series.add_unit(&self.window, ended);
-            record(&mut self.histograms[Step::Unit as usize], ended.saturating_duration_since(began));
         }
         counts
+    }
+
+    /// So many units that should have begun at `began` have not ended at `now`, and nobody waits for them any more. In an open
+    /// loop they are in the latencies, as long as they have waited: left out, the slowest would be missing.
+    pub(crate) fn unfinished(&mut self, began: Instant, now: Instant, count: u64) {
+        if self.window.counts_starts() && self.window.contains(began) {
+            self.unfinished += count;
+            let latency = nanoseconds(now.saturating_duration_since(began));
+            self.histograms[Step::Unit as usize].saturating_record_n(latency, count);
+        }
     }
 
     pub(crate) fn bytes(&mut self, bytes: u64, moment: Instant) {
@@ -149,6 +164,7 @@ impl Recorder {
         }
         self.series.merge(&other.series);
         self.units += other.units;
+        self.unfinished += other.unfinished;
         self.bytes += other.bytes;
     }
 }
@@ -158,7 +174,11 @@ fn latencies() -> Histogram<u64> {
 }
 
 fn record(histogram: &mut Histogram<u64>, duration: Duration) {
-    histogram.saturating_record(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+    histogram.saturating_record(nanoseconds(duration));
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -205,6 +225,29 @@ mod tests {
         recorder.ticked(began, period, 50, began + second / 2);
         recorder.ticked(began + 12 * second, period, 50, began + 13 * second);
         assert_eq!((recorder.lateness.len(), recorder.paused), (1000, second));
+    }
+
+    /// A server that does half of what is asked for, one unit after another.
+    #[test]
+    fn an_overloaded_open_loop_counts_what_ended_in_time_and_forgets_nothing() {
+        let (began, second) = (Instant::now(), Duration::from_secs(1));
+        let window = Window::of_starts(began, second, 10 * second);
+        let mut recorder = Recorder::new(window, Arc::default());
+        let due = |unit: u32| began + unit * second / 10;
+        for unit in 0..110 {
+            let ended = began + (unit + 1) * second / 5;
+            if ended < began + 11 * second {
+                recorder.unit(due(unit), ended);
+            } else {
+                recorder.unfinished(due(unit), began + 11 * second, 1);
+            }
+        }
+        assert_eq!((recorder.units, recorder.unfinished), (50, 56));
+        assert_eq!(recorder.series.units.iter().sum::<u64>(), 50);
+        // Of all that should have begun while it was measured, and of nothing else.
+        let units = &recorder.histograms[Step::Unit as usize];
+        assert_eq!(units.len(), 100);
+        assert!(units.max() > 5_000_000_000, "{}", units.max());
     }
 
     #[test]

@@ -15,6 +15,9 @@ const PAUSED_SHARE: f64 = 0.001;
 /// server's.
 const LATE_SHARE: f64 = 0.5;
 const LATE_US_MIN: f64 = 1000.0;
+/// A server that does less than this part of what an open loop asks for does not keep up with it; of a few units it cannot be told.
+const KEPT_UP_SHARE: f64 = 0.95;
+const MISSING_MIN: f64 = 2.0;
 const GIB: f64 = 1_073_741_824.0;
 /// Points of a percentile curve in each halving of the distance to 1.
 const POINTS_PER_HALVING: u32 = 4;
@@ -41,6 +44,7 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
     let (units_per_s, processors) =
         (each_second(count(recorder.units)), each_second(findings.tester_processor_s));
     let mut tester = tester(recorder, processors, findings.measured_s, findings.workers);
+    tester.warnings.extend(not_kept_up(plan.rate, recorder, units_per_s, findings.measured_s));
     if findings.connection_table_full {
         tester.warnings.push(String::from(
             "this machine's table of tracked connections (nf_conntrack) is full: the kernel drops packets of new ones, and \
@@ -67,10 +71,11 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
         ended_early: findings.ended_early,
         units: recorder.units,
         units_per_s,
+        units_unfinished: recorder.unfinished,
         bytes: recorder.bytes,
         latencies: latencies(recorder),
         errors: errors(recorder),
-        remarks: recorder.remarks.iter().map(|(name, &count)| ((*name).to_owned(), count)).collect(),
+        remarks: remarks(recorder),
         leftovers: findings.leftovers,
         tester,
         server,
@@ -117,6 +122,30 @@ fn latency(step: Step, histogram: &Histogram<u64>) -> Latency {
         p99_us: at(0.99),
         p999_us: at(0.999),
     }
+}
+
+/// What to say of an open loop whose server did less than it was asked for.
+fn not_kept_up(rate: Option<f64>, recorder: &Recorder, units_per_s: f64, measured_s: f64) -> Option<String> {
+    let rate = rate?;
+    let missing = rate * measured_s - count(recorder.units);
+    let falls_behind = missing >= MISSING_MIN && units_per_s < KEPT_UP_SHARE * rate;
+    falls_behind.then(|| {
+        format!(
+            "asked for {rate} a second, the server did {units_per_s:.1}: what waits becomes more as long as the run lasts, and \
+             latencies say how long that was"
+        )
+    })
+}
+
+fn remarks(recorder: &Recorder) -> Vec<(String, u64)> {
+    let mut remarks: Vec<_> =
+        recorder.remarks.iter().map(|(name, &count)| ((*name).to_owned(), count)).collect();
+    if recorder.unfinished > 0 {
+        let what =
+            "units were due and did not end: in the latencies they are as long as they had waited, at least";
+        remarks.push((what.to_owned(), recorder.unfinished));
+    }
+    remarks
 }
 
 fn errors(recorder: &Recorder) -> Vec<ErrorCount> {

@@ -36,8 +36,12 @@ pub(crate) struct Report {
     pub(crate) measured_s: f64,
     /// Why the run ended before its time, if it did.
     pub(crate) ended_early: Option<String>,
+    /// Units that were completed while it was measured, whenever they began.
     pub(crate) units: u64,
     pub(crate) units_per_s: f64,
+    /// Units of an open loop that should have begun meanwhile and never ended; latencies have them for as long as they waited.
+    #[serde(default)]
+    pub(crate) units_unfinished: u64,
     pub(crate) bytes: u64,
     pub(crate) latencies: Vec<Latency>,
     pub(crate) errors: Vec<ErrorCount>,

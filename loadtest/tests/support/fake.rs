@@ -15,6 +15,8 @@ use socket2::{Domain, Socket, Type};
 pub(crate) struct Faults {
     /// Everybody who says `NOOP` from this one on waits that long, once: the whole server stalls.
     pub(crate) stall_at_noop: Option<(u64, Duration)>,
+    /// Every `NOOP` takes the whole server that long.
+    pub(crate) noop_takes: Duration,
     /// Nobody is answered any more from this `NOOP` on.
     pub(crate) silent_from_noop: Option<u64>,
     /// The answer to `NOOP`, if it is not 200.
@@ -161,6 +163,7 @@ fn noop(state: &State) -> Option<&'static str> {
     {
         sleep(pause);
     }
+    sleep(state.faults.noop_takes);
     drop(turn);
     let is_silent = state.faults.silent_from_noop.is_some_and(|from| number >= from);
     (!is_silent).then_some(state.faults.noop.unwrap_or("200 Done."))
