@@ -48,6 +48,8 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) window: Window,
     pub(crate) rendezvous: Rendezvous,
+    /// What was to be seen of the server at the window's close was seen: sessions may end.
+    pub(crate) may_end: AtomicBool,
     pub(crate) stopped: AtomicBool,
     /// Nobody waits for what is under way.
     pub(crate) abandoned: AtomicBool,
@@ -102,7 +104,11 @@ impl Plan {
 
     /// Whether nothing new is begun any more.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
-        now >= self.window.closes || self.is_stopped()
+        self.is_stopped() || (now >= self.window.closes && self.may_end.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn let_end(&self) {
+        self.may_end.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn stop(&self) {

@@ -110,6 +110,7 @@ impl Setup {
             seed,
             window: Window::new(Instant::now(), Duration::ZERO, options.timeout),
             rendezvous: Rendezvous::new(sessions),
+            may_end: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             looked_at: AtomicBool::new(false),
@@ -153,12 +154,12 @@ fn server_clock(
     };
     let clock = ProcessorClock::of(pid).and(other.and_then(process));
     if let Some(pid) = options.server_pid {
-        clock.now().with_context(|| format!("--server-pid {pid} is no process that can be looked at"))?;
+        clock.look().with_context(|| format!("--server-pid {pid} is no process that can be looked at"))?;
     }
     let Some(folder) = &options.server_cgroup else { return Ok(Some(clock)) };
     let clock = clock.in_cgroup(folder);
     clock
-        .now()
+        .look()
         .with_context(|| format!("--server-cgroup {} is none that can be looked at", folder.display()))?;
     Ok(Some(clock))
 }

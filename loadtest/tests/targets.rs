@@ -5,7 +5,7 @@ mod support;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use support::fake::{self, Faults, Then};
@@ -166,4 +166,22 @@ fn a_name_without_an_address_is_told() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let said = support::stderr(&output);
     assert!(said.contains("cannot resolve nowhere.invalid"), "{said}");
+}
+
+/// What of a server's processor time may be missing is told, and told is how to have all of it.
+#[test]
+fn a_server_whose_processes_come_and_go_is_told() {
+    let target = format!("ftp://{}", fake::start(Faults::default()));
+    for (script, comes_and_goes) in [("while :; do sh -c :; done", true), ("exec sleep 60", false)] {
+        let mut process = Command::new("sh").args(["-c", script]).stdout(Stdio::null()).spawn().unwrap();
+        let pid = process.id().to_string();
+        let arguments = ["noop", "--target", &target, "--sessions", "2", "--warmup", "0s"];
+        let output =
+            support::loadtest(&[&arguments[..], &["--duration", "500ms", "--server-pid", &pid]].concat());
+        process.kill().unwrap();
+        process.wait().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let text = support::stdout(&output);
+        assert_eq!(text.contains("--server-cgroup"), comes_and_goes, "{text}");
+    }
 }

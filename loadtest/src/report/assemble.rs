@@ -33,6 +33,7 @@ pub(crate) struct Findings {
     pub(crate) leftovers: Vec<String>,
     pub(crate) connection_table_full: bool,
     pub(crate) tester_processor_s: f64,
+    pub(crate) warnings: Vec<String>,
     pub(crate) server: Option<ServerUsage>,
 }
 
@@ -45,6 +46,7 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
         (each_second(count(recorder.units)), each_second(findings.tester_processor_s));
     let mut tester = tester(recorder, processors, findings.measured_s, findings.workers);
     tester.warnings.extend(not_kept_up(plan.rate, recorder, units_per_s, findings.measured_s));
+    tester.warnings.extend(findings.warnings);
     if findings.connection_table_full {
         tester.warnings.push(String::from(
             "this machine's table of tracked connections (nf_conntrack) is full: the kernel drops packets of new ones, and \
