@@ -164,7 +164,8 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "SCENARIO=WEIGHT,...", default_value = "login=1,small-files=8,upload=2,list=1")]
     pub(crate) mix: Mix,
 
-    /// Give a session up when nothing has happened in it for so long.
+    /// Give a session up when nothing has happened in it for so long. Nothing goes on for more than ten times that after the
+    /// time is over, whatever happens in it.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = some_time)]
     pub(crate) timeout: Duration,
 

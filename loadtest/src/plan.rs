@@ -20,6 +20,9 @@ pub(crate) enum DataMode {
     Pasv,
 }
 
+/// So many times as long as a server may be silent, a session may go on that nobody wants to go on.
+const TIMEOUTS_TO_END: u32 = 10;
+
 /// What a run does.
 pub(crate) struct Plan {
     pub(crate) scenario: Scenario,
@@ -85,6 +88,8 @@ pub(crate) struct Listed {
     pub(crate) path: Vec<u8>,
     /// How many lines a listing of it has; unknown where there was none yet.
     pub(crate) lines: Option<u64>,
+    /// How long one is, more or less; unknown where there was none yet.
+    pub(crate) bytes: Option<u64>,
     /// The server has no `MLSD`.
     pub(crate) by_list: bool,
 }
@@ -105,6 +110,11 @@ impl Plan {
     /// Whether nothing new is begun any more.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         self.is_stopped() || (now >= self.window.closes && self.may_end.load(Ordering::Relaxed))
+    }
+
+    /// How long sessions may go on once the run's time is over, and a session by itself at all, whatever comes of it meanwhile.
+    pub(crate) fn time_to_end(&self) -> Duration {
+        self.timeout.saturating_mul(TIMEOUTS_TO_END)
     }
 
     pub(crate) fn let_end(&self) {

@@ -71,7 +71,7 @@ pub(crate) async fn probe(plan: Arc<Plan>) -> Result<Probed, Failure> {
         }
         Ok(probed)
     };
-    slot.within_time(session).await
+    slot.within_all_time(session).await
 }
 
 /// `EPSV` where the server knows it.
@@ -111,14 +111,14 @@ async fn contents(plan: &Plan, side: Side, control: &mut Control) -> Result<Cont
 
 async fn listed(plan: &Plan, control: &mut Control) -> Result<Listed, Failure> {
     let mut listed = plan.listed.clone();
-    let lines = match listing(control, &listed).await {
+    let found = match listing(control, &listed).await {
         Err(failure) if is_unknown(&failure) => {
             listed.by_list = true;
             listing(control, &listed).await?
         }
-        lines => lines?,
+        found => found?,
     };
-    listed.lines = Some(lines);
+    (listed.lines, listed.bytes) = (Some(found.lines), Some(found.bytes));
     Ok(listed)
 }
 
@@ -151,5 +151,5 @@ pub(crate) async fn published(plan: Arc<Plan>) -> Result<Option<bool>, Failure> 
         control.quit().await?;
         Ok(is_listed.then_some(is_there))
     };
-    slot.within_time(session).await
+    slot.within_all_time(session).await
 }

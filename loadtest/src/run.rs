@@ -209,15 +209,16 @@ impl Watcher<'_> {
         // Before sessions are told to quit: processes that end with them would be missing.
         let at_close = (!window.has_rounds()).then(|| self.look_at_processors());
         self.plan.let_end();
+        let deadline = Instant::now() + self.plan.time_to_end();
         if ended_early.is_some() {
             self.plan.stop();
         }
         let mut memory_seen = None;
         if self.plan.scenario == Scenario::Idle {
-            memory_seen = self.look_at_the_idle();
+            memory_seen = self.look_at_the_idle(deadline);
         }
         if window.has_rounds() {
-            let ended = self.wait_until_all_is_done(progress);
+            let ended = self.wait_until_all_is_done(deadline, progress);
             ended_early = ended_early.or(ended);
         }
         let after = at_close.unwrap_or_else(|| self.look_at_processors());
@@ -237,7 +238,7 @@ impl Watcher<'_> {
             warnings: after.warnings_since(&before, window),
         };
         // What is not measured any more still has to come to its end.
-        let ended = self.wait_until_all_is_done(progress);
+        let ended = self.wait_until_all_is_done(deadline, progress);
         watched.ended_early = watched.ended_early.or(ended);
         watched
     }
@@ -258,11 +259,12 @@ impl Watcher<'_> {
     }
 
     /// The server's memory once every session is logged in or has failed; then they may go.
-    fn look_at_the_idle(&self) -> Option<Memory> {
+    fn look_at_the_idle(&self, deadline: Instant) -> Option<Memory> {
         loop {
             let totals = Totals::of(self.live);
             let all_came = totals.units + totals.errors >= self.plan.sessions as u64;
             if all_came
+                || Instant::now() > deadline
                 || self.plan.is_stopped()
                 || interrupt::is_received()
                 || self.threads.iter().all(JoinHandle::is_finished)
@@ -276,24 +278,26 @@ impl Watcher<'_> {
         seen
     }
 
-    /// Waits for what was begun in time. A server that dies meanwhile is noticed, and so is one that keeps sessions from ending.
-    fn wait_until_all_is_done(&self, progress: &mut Progress) -> Option<String> {
+    /// Waits for what was begun in time, until the deadline. A server that dies meanwhile is noticed, and so is one that keeps
+    /// sessions from ending.
+    fn wait_until_all_is_done(&self, deadline: Instant, progress: &mut Progress) -> Option<String> {
         let mut reason = None;
         let mut last_moved = (Instant::now(), Totals::of(self.live));
         while !self.threads.iter().all(JoinHandle::is_finished) {
             let (now, totals) = (Instant::now(), Totals::of(self.live));
             progress.show(now, totals, self.plan.scenario.unit());
-            let is_in_time = now < self.plan.window.closes && !self.plan.is_stopped();
-            if is_in_time || totals.have_moved_since(&last_moved.1, MOVING_BYTES) {
+            if totals.have_moved_since(&last_moved.1, MOVING_BYTES) {
                 last_moved = (now, totals);
             }
             // The sessions' own timeouts come first.
-            if now - last_moved.0 > self.timeout + TIMEOUT_SLACK && !self.plan.is_abandoned() {
+            let stands_still = now - last_moved.0 > self.timeout + TIMEOUT_SLACK;
+            if (stands_still || now > deadline) && !self.plan.is_abandoned() {
+                let waited = if stands_still { self.timeout } else { self.plan.time_to_end() };
                 reason = reason.or_else(|| {
-                    let seconds = self.timeout.as_secs_f64();
                     Some(format!(
-                        "{} sessions had not ended {seconds} s after the time was over",
-                        totals.sessions
+                        "{} sessions had not ended {} s after the time was over",
+                        totals.sessions,
+                        waited.as_secs_f64()
                     ))
                 });
                 self.plan.abandon();

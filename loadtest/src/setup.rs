@@ -296,7 +296,7 @@ fn ask(
     plan.listed = probed.listed;
     if plan.scenario.stores() && !owns_the_directory {
         // What is listed may be what is stored into, and changes all the time.
-        plan.listed.lines = None;
+        (plan.listed.lines, plan.listed.bytes) = (None, None);
     }
     if let Some(content) = probed.content {
         settle(&mut plan.server, content, target)?;

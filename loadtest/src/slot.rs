@@ -259,6 +259,22 @@ impl Slot {
         }
     }
 
+    /// Runs a session that is no part of a load: there is no run whose end would end it.
+    pub(crate) async fn within_all_time<T>(
+        &self,
+        session: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let limit = self.plan.time_to_end();
+        let (mut session, mut end) = (pin!(session), pin!(sleep_until(Instant::now() + limit)));
+        let bounded = std::future::poll_fn(|context| {
+            if let Poll::Ready(outcome) = session.as_mut().poll(context) {
+                return Poll::Ready(outcome);
+            }
+            end.as_mut().poll(context).map(|()| Err(self.failed(Cause::TooLong(limit))))
+        });
+        self.within_time(bounded).await
+    }
+
     /// Runs a session, or a part of one, until nothing has happened in it for too long.
     pub(crate) async fn within_time<T>(
         &self,

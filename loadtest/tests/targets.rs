@@ -151,12 +151,41 @@ fn a_server_that_sends_without_end_is_told_and_does_not_keep_the_run() {
         (Then::ATrickle, "had not ended 0.5 s after the time was over"),
         (Then::AFlood, "more than the 17 bytes"),
     ] {
-        let target = format!("ftp://{}/file", fake::start(Faults { then, ..Faults::default() }));
+        let target =
+            format!("ftp://{}/file", fake::start(Faults { then, good_ones: 1, ..Faults::default() }));
         let arguments = ["download", "--target", &target, "--sessions", "2", "--warmup", "0s"];
         let output =
             support::loadtest(&[&arguments[..], &["--duration", "300ms", "--timeout", "500ms"]].concat());
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         assert!(support::stdout(&output).contains(said), "{output:?}");
+    }
+}
+
+/// Whatever the server does, and whatever is asked for: bytes move all the time, and nothing would ever end.
+#[test]
+fn a_run_that_would_go_on_for_ever_ends_with_what_was_measured() {
+    let start = |good_ones, then| {
+        format!("ftp://{}/file", fake::start(Faults { then, good_ones, ..Faults::default() }))
+    };
+    let run = |arguments: &[&str], target: &str| {
+        let short = ["--sessions", "2", "--warmup", "0s", "--duration", "200ms", "--timeout", "400ms"];
+        support::loadtest(&[arguments, &["--target", target], &short].concat())
+    };
+    let output = run(&["list"], &start(3, Then::AFlood));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(support::stdout(&output).contains("goes on beyond its 2 lines"), "{output:?}");
+
+    let output = run(&["upload", "--upload-size", "99999999G"], &start(0, Then::TheFile));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let text = support::stdout(&output);
+    assert!(text.contains("ENDED EARLY: 2 sessions had not ended 4 s after the time was over"), "{text}");
+    assert!(text.contains("MiB a second"), "{text}");
+
+    for scenario in ["download", "list"] {
+        let output = run(&[scenario], &start(0, Then::AFlood));
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = support::stderr(&output);
+        assert!(said.contains("it had not ended after 4 s, ten times --timeout"), "{said}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! A small FTP server with faults that can be chosen.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,8 +25,10 @@ pub(crate) struct Faults {
     pub(crate) other_bytes_after: Option<u64>,
     /// No directory is listed.
     pub(crate) lists_nothing: bool,
-    /// What comes of every file but the first.
+    /// What comes of every file and listing, from which one on.
     pub(crate) then: Then,
+    /// So many come as they should before that.
+    pub(crate) good_ones: u64,
     /// Replies to a `NOOP` that nobody asked for.
     pub(crate) surplus_replies: usize,
     /// Data connections to the client come from this address.
@@ -115,19 +117,20 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                 say("200 I shall.")?;
             }
             "NLST" if state.faults.lists_nothing => say("550 No files.")?,
-            "RETR" | "NLST" => {
+            "RETR" | "NLST" | "MLSD" => {
                 say("150 Here it is.")?;
                 let number = state.sent.fetch_add(1, Ordering::Relaxed);
                 let is_other = state.faults.other_bytes_after.is_some_and(|right| number >= right);
                 let bytes = match verb {
                     "NLST" => state.stored.lock().unwrap().iter().map(|name| format!("{name}\r\n")).collect(),
+                    "MLSD" => "type=file; one\r\ntype=file; two\r\n".to_owned(),
                     _ if is_other => "not what it was".to_owned(),
                     // Long enough not to be through before it is noticed.
                     _ if state.faults.then == Then::ATrickle => "w".repeat(1000),
                     _ => "what it always is".to_owned(),
                 };
                 let mut connection = data.open(state.faults.connects_from)?;
-                let then = if number == 0 { Then::TheFile } else { state.faults.then };
+                let then = if number < state.faults.good_ones { Then::TheFile } else { state.faults.then };
                 loop {
                     match then {
                         Then::TheFile => break connection.write_all(bytes.as_bytes())?,
@@ -144,7 +147,7 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
             "STOR" => {
                 say("150 Go on.")?;
                 // Whatever became of the connection, the file is published: that is the fault of this server.
-                let _ = data.open(None)?.read_to_end(&mut Vec::new());
+                let _ = std::io::copy(&mut data.open(None)?, &mut std::io::sink());
                 state.stored.lock().unwrap().insert(argument.to_owned());
                 say("226 Stored.")?;
             }
