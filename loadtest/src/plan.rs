@@ -70,6 +70,8 @@ pub(crate) struct Endpoint {
     pub(crate) files: Vec<(Vec<u8>, Content)>,
     /// The directory that is stored into, with its slash if it has a name.
     pub(crate) upload_folder: Vec<u8>,
+    /// It tells the SHA-256 of a file, by what it says of itself (`FEAT`).
+    pub(crate) tells_hashes: bool,
 }
 
 /// Which of the servers.

@@ -212,6 +212,7 @@ impl Place {
             password: target.password.clone(),
             files: vec![(target.path.clone(), Content::bytes(Vec::new()))],
             upload_folder,
+            tells_hashes: false,
         };
         Ok(Self {
             endpoint,
@@ -249,6 +250,7 @@ impl Place {
             password: b"loadtest@".to_vec(),
             files: tree.files.iter().map(known).collect(),
             upload_folder: tree.upload_folder.clone(),
+            tells_hashes: false,
         };
         Ok(Self {
             endpoint,
@@ -293,6 +295,10 @@ fn ask(
         .with_context(|| format!("the first session with {target} ({}) failed", plan.server.address))?;
     let Ok(mut plan) = Arc::try_unwrap(plan).map_err(drop) else { bail!("the first session did not end") };
     plan.data = probed.data;
+    plan.server.tells_hashes = probed.tells_hashes;
+    if let Some(other) = &mut plan.other {
+        other.tells_hashes = probed.other_tells_hashes;
+    }
     plan.listed = probed.listed;
     if plan.scenario.stores() && !owns_the_directory {
         // What is listed may be what is stored into, and changes all the time.

@@ -189,6 +189,22 @@ fn a_run_that_would_go_on_for_ever_ends_with_what_was_measured() {
     }
 }
 
+/// What it does not say that it knows, it is not asked for; what was stored is fetched and compared all the same.
+#[test]
+fn a_server_that_hangs_up_on_options_can_be_stored_to() {
+    let target = format!("ftp://{}", fake::start(Faults { hangs_up_on_opts: true, ..Faults::default() }));
+    let short = ["--sessions", "2", "--warmup", "0s", "--duration", "300ms", "--upload-size", "1K"];
+    let output = support::loadtest(&[&["upload", "--target", &target], &short[..]].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = support::stdout(&output);
+    let remark = text.lines().find(|line| line.ends_with("uploads compared by fetching them")).unwrap();
+    let numbers: Vec<u64> = remark.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let stored = text.lines().find_map(|line| line.trim().strip_suffix(" uploads stored")).unwrap();
+    // One for each session, of all that there were.
+    assert_eq!(numbers, [2, stored.parse().unwrap()], "{text}");
+    assert!(numbers[1] > 2, "{text}");
+}
+
 #[test]
 fn a_name_without_an_address_is_told() {
     let output = support::loadtest(&["login", "--target", "ftp://nowhere.invalid"]);

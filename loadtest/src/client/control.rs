@@ -192,6 +192,11 @@ impl Control {
         self.data = data;
     }
 
+    /// Whether the server tells hashes of files.
+    pub(crate) fn tells_hashes(&self) -> bool {
+        self.slot.plan.endpoint(self.side).tells_hashes
+    }
+
     /// The server's address, which data connections go to.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.stream.peer()
@@ -200,6 +205,10 @@ impl Control {
     /// The address that this session comes from.
     pub(crate) fn local_ip(&self) -> Result<IpAddr, Failure> {
         self.stream.local().map(|local| local.ip()).map_err(|error| self.slot.failed(error))
+    }
+
+    pub(crate) fn slot(&self) -> &Slot {
+        &self.slot
     }
 
     pub(crate) fn stream(&self) -> &Stream {

@@ -5,7 +5,7 @@ use hdrhistogram::Histogram;
 use super::{ErrorCount, Latency, Report, Tester};
 use crate::measure::{Recorder, ServerUsage, Step};
 use crate::plan::Plan;
-use crate::scenario::Scenario;
+use crate::scenario::{COMPARED_BY_FETCHING, COMPARED_BY_HASH, STORED, Scenario};
 
 /// Above this part of its cores the tester is as likely the bottleneck as the server.
 const SATURATED_SHARE: f64 = 0.9;
@@ -140,8 +140,15 @@ fn not_kept_up(rate: Option<f64>, recorder: &Recorder, units_per_s: f64, measure
 }
 
 fn remarks(recorder: &Recorder) -> Vec<(String, u64)> {
-    let mut remarks: Vec<_> =
-        recorder.remarks.iter().map(|(name, &count)| ((*name).to_owned(), count)).collect();
+    // Of what was compared it is told of how many, in one line.
+    let stored = recorder.remarks.get(STORED).copied();
+    let name = |name: &str| match stored {
+        Some(stored) if [COMPARED_BY_HASH, COMPARED_BY_FETCHING].contains(&name) => {
+            format!("of {stored} {name}")
+        }
+        _ => name.to_owned(),
+    };
+    let mut remarks: Vec<_> = recorder.remarks.iter().map(|(&named, &count)| (name(named), count)).collect();
     if recorder.unfinished > 0 {
         let what =
             "units were due and did not end: in the latencies they are as long as they had waited, at least";

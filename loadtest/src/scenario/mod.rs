@@ -17,6 +17,7 @@ mod upload;
 
 pub(crate) use list::listing;
 pub(crate) use mixed::Mix;
+pub(crate) use upload::{COMPARED_BY_FETCHING, COMPARED_BY_HASH, STORED};
 
 use std::rc::Rc;
 

@@ -1,7 +1,7 @@
 //! A small FTP server with faults that can be chosen.
 
-use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,6 +9,9 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
+
+/// More is not kept of what is stored.
+const KEPT_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What is wrong with a server.
 #[derive(Debug, Default)]
@@ -29,6 +32,8 @@ pub(crate) struct Faults {
     pub(crate) then: Then,
     /// So many come as they should before that.
     pub(crate) good_ones: u64,
+    /// It hangs up on an `OPTS`.
+    pub(crate) hangs_up_on_opts: bool,
     /// Replies to a `NOOP` that nobody asked for.
     pub(crate) surplus_replies: usize,
     /// Data connections to the client come from this address.
@@ -50,7 +55,8 @@ struct State {
     faults: Faults,
     noops: AtomicU64,
     sent: AtomicU64,
-    stored: Mutex<BTreeSet<String>>,
+    /// The beginnings of what was stored.
+    stored: Mutex<BTreeMap<String, Vec<u8>>>,
     whole_server: Mutex<()>,
 }
 
@@ -116,13 +122,24 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                 data = Data::Active(address.unwrap_or_default().parse().map_err(std::io::Error::other)?);
                 say("200 I shall.")?;
             }
+            "OPTS" if state.faults.hangs_up_on_opts => return Ok(()),
+            "DELE" => {
+                let was_there = state.stored.lock().unwrap().remove(argument).is_some();
+                say(if was_there { "250 It is gone." } else { "550 There is none." })?;
+            }
+            "RETR" if state.stored.lock().unwrap().contains_key(argument) => {
+                say("150 Here it is.")?;
+                let bytes = state.stored.lock().unwrap()[argument].clone();
+                data.open(None)?.write_all(&bytes)?;
+                say("226 Done.")?;
+            }
             "NLST" if state.faults.lists_nothing => say("550 No files.")?,
             "RETR" | "NLST" | "MLSD" => {
                 say("150 Here it is.")?;
                 let number = state.sent.fetch_add(1, Ordering::Relaxed);
                 let is_other = state.faults.other_bytes_after.is_some_and(|right| number >= right);
                 let bytes = match verb {
-                    "NLST" => state.stored.lock().unwrap().iter().map(|name| format!("{name}\r\n")).collect(),
+                    "NLST" => state.stored.lock().unwrap().keys().map(|name| format!("{name}\r\n")).collect(),
                     "MLSD" => "type=file; one\r\ntype=file; two\r\n".to_owned(),
                     _ if is_other => "not what it was".to_owned(),
                     // Long enough not to be through before it is noticed.
@@ -147,8 +164,10 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
             "STOR" => {
                 say("150 Go on.")?;
                 // Whatever became of the connection, the file is published: that is the fault of this server.
-                let _ = std::io::copy(&mut data.open(None)?, &mut std::io::sink());
-                state.stored.lock().unwrap().insert(argument.to_owned());
+                let (mut connection, mut kept) = (data.open(None)?, Vec::new());
+                let _ = (&connection).take(KEPT_BYTES_MAX).read_to_end(&mut kept);
+                let _ = std::io::copy(&mut connection, &mut std::io::sink());
+                state.stored.lock().unwrap().insert(argument.to_owned(), kept);
                 say("226 Stored.")?;
             }
             "QUIT" => return say("221 Bye."),
