@@ -155,18 +155,20 @@ fn local_ports() -> anyhow::Result<Option<usize>> {
     Ok(Some(high.saturating_sub(low) + 1))
 }
 
-/// Checks that each session has a port of its own for each connection to one port of the server's.
+/// Checks that each session has as many local ports as it needs. A port serves connections to many ports of the server's at once, so
+/// that of the control connection does for data connections, too; one that is listened on serves for nothing else.
 ///
 /// # Errors
 ///
 /// If there are fewer, with the number of sessions and of source addresses that would do.
-pub(crate) fn check_ports(sessions: usize, sources: usize) -> anyhow::Result<()> {
+pub(crate) fn check_ports(scenario: Scenario, sessions: usize, sources: usize) -> anyhow::Result<()> {
     let Some(ports) = local_ports()? else { return Ok(()) };
-    let most = ports * sources.max(1);
+    let each = scenario.local_ports_per_session();
+    let most = ports * sources.max(1) / each;
     if sessions > most {
-        let needed = sessions.div_ceil(ports);
+        let needed = (sessions * each).div_ceil(ports);
         bail!(
-            "{sessions} sessions need as many local ports, and there are {ports} for each source address: this machine \
+            "{sessions} sessions need {each} local port(s) each, and there are {ports} for each source address: this machine \
              can hold {most}, or all of them with --source-addresses {needed}"
         );
     }
@@ -213,8 +215,13 @@ mod tests {
     fn too_much_is_refused_with_the_number_that_fits() {
         let refused = check_descriptors(Scenario::Pasv, Some(100_000_000), true).unwrap_err().to_string();
         assert!(refused.contains("--sessions "), "{refused}");
-        let refused = check_ports(100_000_000, 1).unwrap_err().to_string();
+        let refused = check_ports(Scenario::Pasv, 100_000_000, 1).unwrap_err().to_string();
         assert!(refused.contains("--source-addresses "), "{refused}");
+        // Each listens on one besides.
+        let ports = local_ports().unwrap().unwrap();
+        assert!(check_ports(Scenario::Pasv, ports, 1).is_ok());
+        assert!(check_ports(Scenario::ConnectBack, ports, 1).is_err());
+        assert!(check_ports(Scenario::ConnectBack, ports, 2).is_ok());
         let rate =
             |scenario, rate| check_rate(scenario, rate, 1, 1, false).map_err(|error| error.to_string());
         assert!(rate(Scenario::Noop, 1e9).unwrap_err().contains("--rate 1000000"));

@@ -21,6 +21,7 @@ mod probe;
 mod random;
 mod rendezvous;
 mod report;
+mod room;
 mod run;
 mod scenario;
 mod server;

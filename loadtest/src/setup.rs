@@ -16,6 +16,7 @@ use crate::measure::{ProcessorClock, Window};
 use crate::plan::{Endpoint, Listed, Plan};
 use crate::probe::probe;
 use crate::rendezvous::Rendezvous;
+use crate::room::check_room;
 use crate::scenario::Scenario;
 use crate::server::{OwnServer, ServerCommand, Tree, TreeFiles, cores, listening_process};
 
@@ -58,6 +59,9 @@ impl Setup {
         check_options(scenario, options)?;
         let limits::Held { sessions, descriptors_left } =
             limits::check_descriptors(scenario, options.sessions, options.target.is_none())?;
+        if options.target.is_none() {
+            check_room(scenario, options, sessions)?;
+        }
         let (backend, _) = runtime::choose_backend(options.runtime)?;
         let allowed = runtime::allowed_cores().context("cannot tell which cores may be used")?;
         let for_server = if options.target.is_some() { 0 } else { options.server.server_workers };
@@ -80,7 +84,7 @@ impl Setup {
         let is_loopback = place.endpoint.address.ip().is_loopback();
         check_sources(options, [Some(&place), other.as_ref()])?;
         let sources = sources(&place.endpoint, options, sessions);
-        limits::check_ports(sessions, sources.len())?;
+        limits::check_ports(scenario, sessions, sources.len())?;
         if let Some(rate) = options.rate {
             limits::check_rate(scenario, rate, workers, sources.len(), is_loopback)?;
             limits::check_begins(rate, options.duration)?;

@@ -89,6 +89,12 @@ fn what_makes_no_sense_is_refused_in_one_line() {
         (&["noop", "--json", "/tmp/x", "--html", "/tmp/x"], "the same file"),
         (&["login", "--target", "ftp://[::1]:1", "--source-addresses", "4"], "nobody reaches ::1"),
         (&["noop", "--rate", "1e-300"], "at least --rate 0.1"),
+        (&["small-files", "--small-size", "999999G"], "at most --small-size "),
+        (&["pasv", "--small-size", "999999G"], "at most --small-size "),
+        (&["download", "--big-size", "999999G"], "at most --big-size "),
+        (&["upload", "--upload-size", "999999G"], "at most --upload-size "),
+        (&["fxp", "--upload-size", "999999G"], "at most --upload-size "),
+        (&["list", "--entries", "1000000000000000000"], "at most --entries "),
     ] {
         let output = loadtest(arguments);
         assert_eq!(output.status.code(), Some(2), "{output:?}");

@@ -112,6 +112,11 @@ impl Scenario {
         }
     }
 
+    /// How many local ports a session takes for itself: that of its control connection, and one that it listens on.
+    pub(crate) fn local_ports_per_session(self) -> usize {
+        if self == Self::ConnectBack { 2 } else { 1 }
+    }
+
     /// How many a server of the tester's own has for it: the connections, and the file.
     pub(crate) fn server_descriptors_per_session(self) -> u64 {
         match self {

@@ -17,7 +17,7 @@ const SMALL: &str = "1k.bin";
 /// The file that goes from server to server.
 const EXCHANGED: &str = "exchanged.bin";
 /// Many small files, all different, so that a data connection that reached the wrong session is noticed.
-const DIFFERENT_FILES: usize = 1024;
+pub(crate) const DIFFERENT_FILES: usize = 1024;
 /// Big files repeat after this many bytes.
 const BLOCK_BYTES: usize = 1024 * 1024 - 3;
 
