@@ -206,6 +206,17 @@ fn a_server_that_hangs_up_on_options_can_be_stored_to() {
 }
 
 #[test]
+fn a_server_that_says_first_that_it_will_be_ready_is_waited_for() {
+    let target = fake::start(Faults { will_be_ready: true, ..Faults::default() });
+    let output = loadtest(&["login", "--duration", "200ms"], target);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    // It may say so once, and not for ever.
+    let said =
+        refusal(server(|mut connection| while connection.write_all(b"120 In a minute.\r\n").is_ok() {}));
+    assert!(said.contains("greeting: 120 In a minute."), "{said}");
+}
+
+#[test]
 fn a_name_without_an_address_is_told() {
     let output = support::loadtest(&["login", "--target", "ftp://nowhere.invalid"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");

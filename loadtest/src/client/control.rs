@@ -59,7 +59,10 @@ impl Control {
         let mut control =
             Self { slot: Rc::clone(slot), data, side, stream, decoder, unread: Vec::new(), ended: false };
         let began = slot.at(Step::Greeting);
-        control.expect(&[220]).await?;
+        // A server may say first that it will be ready (RFC 959 section 5.4); that is part of the wait, and of its timeout.
+        if control.expect(&[220, 120]).await?.number() == 120 {
+            control.expect(&[220]).await?;
+        }
         slot.done(Step::Greeting, began);
         Ok(control)
     }

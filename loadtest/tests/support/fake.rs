@@ -32,6 +32,8 @@ pub(crate) struct Faults {
     pub(crate) then: Then,
     /// So many come as they should before that.
     pub(crate) good_ones: u64,
+    /// It says before its greeting that it will be ready.
+    pub(crate) will_be_ready: bool,
     /// It hangs up on an `OPTS`.
     pub(crate) hangs_up_on_opts: bool,
     /// Replies to a `NOOP` that nobody asked for.
@@ -96,6 +98,9 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
     let mut replies = connection.try_clone()?;
     let mut say = |reply: &str| replies.write_all(format!("{reply}\r\n").as_bytes());
     let mut data = Data::None;
+    if state.faults.will_be_ready {
+        say("120 In a minute.")?;
+    }
     say("220-Hello.\r\n220 Ready.")?;
     for line in BufReader::new(connection).lines() {
         let line = line?;
