@@ -207,3 +207,16 @@ fn an_overloaded_server_is_told_with_what_it_did_and_with_what_waited() {
     assert!(report["units_unfinished"].as_u64().unwrap() > 500, "{text}");
     assert!(latency_us(&report, "unit", "max_us") > 1_000_000.0, "{text}");
 }
+
+/// The warm-up is long, and the session that fails in it fails once.
+#[test]
+fn errors_of_the_warm_up_are_told_apart_from_those_that_were_measured() {
+    let target =
+        format!("ftp://{}", fake::start(Faults { surplus_reply_to_first: true, ..Faults::default() }));
+    let arguments = ["noop", "--target", &target, "--sessions", "1", "--warmup", "2s", "--duration", "200ms"];
+    let (output, report) = report(&arguments);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stdout(&output).contains(" 0 errors (and 1 before or after)"), "{output:?}");
+    assert_eq!(report["errors"][0]["count"], 1, "{report}");
+    assert_eq!(report["errors"][0]["measured"], 0, "{report}");
+}

@@ -25,6 +25,8 @@ type ErrorKey = (Step, String);
 #[derive(Debug, Clone)]
 pub(crate) struct ErrorTally {
     pub(crate) count: u64,
+    /// Those of them that came while it was measured.
+    pub(crate) measured: u64,
     pub(crate) example: String,
 }
 
@@ -117,11 +119,13 @@ impl Recorder {
     pub(crate) fn failure(&mut self, failure: &Failure, moment: Instant) {
         self.live.errors.fetch_add(1, Ordering::Relaxed);
         self.series.add_error(&self.window, moment);
-        let tally = self
-            .errors
-            .entry((failure.step, failure.cause.kind()))
-            .or_insert_with(|| ErrorTally { count: 0, example: failure.cause.to_string() });
+        let tally = self.errors.entry((failure.step, failure.cause.kind())).or_insert_with(|| ErrorTally {
+            count: 0,
+            measured: 0,
+            example: failure.cause.to_string(),
+        });
         tally.count += 1;
+        tally.measured += u64::from(self.window.contains(moment));
     }
 
     pub(crate) fn remark(&mut self, name: &'static str, count: u64) {
@@ -157,7 +161,9 @@ impl Recorder {
         self.paused += other.paused;
         for (key, tally) in other.errors {
             let example = tally.example;
-            self.errors.entry(key).or_insert(ErrorTally { count: 0, example }).count += tally.count;
+            let ours = self.errors.entry(key).or_insert(ErrorTally { count: 0, measured: 0, example });
+            ours.count += tally.count;
+            ours.measured += tally.measured;
         }
         for (name, count) in other.remarks {
             *self.remarks.entry(name).or_default() += count;
@@ -204,7 +210,8 @@ mod tests {
         let failure = Failure { step: Step::Login, cause: Cause::Closed };
         recorder.failure(&failure, began);
         recorder.failure(&failure, began + 3 * second);
-        assert_eq!(recorder.errors[&(Step::Login, String::from("closed by server"))].count, 2);
+        let tally = &recorder.errors[&(Step::Login, String::from("closed by server"))];
+        assert_eq!((tally.count, tally.measured), (2, 1));
     }
 
     #[test]

@@ -162,6 +162,7 @@ fn errors(recorder: &Recorder) -> Vec<ErrorCount> {
         step: step.name().to_owned(),
         kind: kind.clone(),
         count: tally.count,
+        measured: tally.measured,
         example: tally.example.clone(),
     });
     count.collect()

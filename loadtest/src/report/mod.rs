@@ -75,7 +75,11 @@ pub(crate) struct Latency {
 pub(crate) struct ErrorCount {
     pub(crate) step: String,
     pub(crate) kind: String,
+    /// From the run's beginning to its end.
     pub(crate) count: u64,
+    /// Those of them that came while it was measured, as the units did.
+    #[serde(default)]
+    pub(crate) measured: u64,
     pub(crate) example: String,
 }
 
@@ -99,6 +103,11 @@ pub(crate) struct Tester {
 impl Report {
     pub(crate) fn error_count(&self) -> u64 {
         self.errors.iter().map(|error| error.count).sum()
+    }
+
+    /// Those that came while it was measured.
+    pub(crate) fn errors_measured(&self) -> u64 {
+        self.errors.iter().map(|error| error.measured).sum()
     }
 
     /// Whether everything went as it should.

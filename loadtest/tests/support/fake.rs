@@ -38,6 +38,8 @@ pub(crate) struct Faults {
     pub(crate) hangs_up_on_opts: bool,
     /// Replies to a `NOOP` that nobody asked for.
     pub(crate) surplus_replies: usize,
+    /// One, to the first `NOOP`.
+    pub(crate) surplus_reply_to_first: bool,
     /// Data connections to the client come from this address.
     pub(crate) connects_from: Option<Ipv4Addr>,
 }
@@ -111,8 +113,10 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
             "TYPE" => say("200 As you like.")?,
             "NOOP" => {
                 if let Some(reply) = noop(state) {
+                    let is_first = state.noops.load(Ordering::Relaxed) == 1;
+                    let one = usize::from(is_first && state.faults.surplus_reply_to_first);
                     say(reply)?;
-                    (0..state.faults.surplus_replies).try_for_each(|_| say(reply))?;
+                    (0..state.faults.surplus_replies + one).try_for_each(|_| say(reply))?;
                 }
             }
             "EPSV" => {
