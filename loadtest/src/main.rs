@@ -104,5 +104,13 @@ fn lay_over(options: &ReportOptions) -> anyhow::Result<()> {
             *name = path.display().to_string();
         }
     }
+    // The same file may be named twice.
+    let names: Vec<String> = reports.iter().map(|(name, _)| name.clone()).collect();
+    for (number, (name, _)) in reports.iter_mut().enumerate() {
+        let before = names[..number].iter().filter(|other| *other == name).count();
+        if before > 0 {
+            *name = format!("{name} ({})", before + 1);
+        }
+    }
     OutputFile::open(&options.html)?.write(&report::page(&reports)?)
 }
