@@ -27,10 +27,12 @@ const PORT_RESTS_ON_LOOPBACK_S: f64 = 1.0;
 const PORT_RESTS_ELSEWHERE_S: f64 = 60.0;
 
 /// How many sessions there are, and how many descriptors they leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) sessions: usize,
     pub(crate) descriptors_left: usize,
+    /// What is to be said where there are fewer sessions than usual.
+    pub(crate) note: Option<String>,
 }
 
 /// Raises the limit of descriptors, and checks that the sessions fit into it. Those that nobody asked for in number are
@@ -59,7 +61,8 @@ pub(crate) fn check_descriptors(
     }
     if most == 0 {
         bail!(
-            "this process may open {hard} descriptors, too few for any session: raise the limit (ulimit -n)"
+            "this process may open {hard} descriptors, too few for any session: raise the limit to {} (ulimit -n)",
+            descriptors_needed(scenario, starts_a_server)
         );
     }
     let usual = || scenario.sessions_default().min(usize::try_from(most).unwrap_or(usize::MAX)).max(1);
@@ -77,7 +80,26 @@ pub(crate) fn check_descriptors(
     let reserved = u32::try_from(needed).unwrap_or(u32::MAX);
     runtime::reserve_descriptors(reserved).context("cannot make room for the descriptors")?;
     let descriptors_left = usize::try_from(hard - needed + own - DESCRIPTORS_OWN).unwrap_or(usize::MAX);
-    Ok(Held { sessions, descriptors_left })
+    let note = (asked.is_none() && sessions < scenario.sessions_default()).then(|| {
+        format!(
+            "{} usually has {} sessions, and the limit of {hard} descriptors (ulimit -n) leaves {sessions}",
+            scenario.name(),
+            scenario.sessions_default()
+        )
+    });
+    Ok(Held { sessions, descriptors_left, note })
+}
+
+/// The lowest limit with which there can be one session.
+fn descriptors_needed(scenario: Scenario, starts_a_server: bool) -> u64 {
+    let gated = if scenario == Scenario::Pasv { DESCRIPTORS_GATED_MIN } else { 0 };
+    let own = DESCRIPTORS_OWN + gated + scenario.descriptors_per_session();
+    if !starts_a_server {
+        return own;
+    }
+    // A part of what the server may open is its own: so many are needed that the others are enough.
+    let for_server = scenario.server_descriptors_per_session() + SERVERS_OWN;
+    own.max((for_server * SERVERS_OWN_PART).div_ceil(SERVERS_OWN_PART - 1))
 }
 
 /// Checks that each of the workers has a core of its own: two that share one measure each other.
@@ -234,6 +256,21 @@ mod tests {
         let refused = check_begins(1e-300, Duration::from_secs(4)).unwrap_err().to_string();
         assert!(refused.contains("--rate 0.25"), "{refused}");
         assert!(check_begins(0.25, Duration::from_secs(4)).is_ok());
+    }
+
+    #[test]
+    fn the_limit_that_is_named_is_enough() {
+        for (scenario, starts_a_server) in
+            [(Scenario::Pasv, false), (Scenario::Login, true), (Scenario::List, true)]
+        {
+            let fits = |hard: u64| {
+                let left = hard.saturating_sub(hard / SERVERS_OWN_PART + SERVERS_OWN);
+                !starts_a_server || left >= scenario.server_descriptors_per_session()
+            };
+            let needed = descriptors_needed(scenario, starts_a_server);
+            assert!(fits(needed), "{scenario:?} {needed}");
+            assert!(!starts_a_server || !fits(needed - 2), "{scenario:?} {needed}");
+        }
     }
 
     #[test]

@@ -51,9 +51,8 @@ impl Room {
             _ => 1,
         };
         let mut bounds = Vec::new();
-        if small_files > 0 {
-            // They are kept in memory, to be compared.
-            let most = memory_bytes.min(disk_bytes) / small_files;
+        // They are kept in memory, to be compared.
+        if let Some(most) = memory_bytes.min(disk_bytes).checked_div(small_files) {
             bounds.push(("--small-size", options.server.small_size, most));
         }
         match scenario {

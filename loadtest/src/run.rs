@@ -89,7 +89,7 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions, quiet: bool) -> anyh
         ended_early: watched.ended_early,
         connection_table_full: limits::connection_table_is_full(),
         tester_processor_s: watched.tester.as_secs_f64(),
-        warnings: watched.warnings,
+        warnings: setup.note.into_iter().chain(watched.warnings).collect(),
         ..Findings::default()
     };
     if let (Some(clock), Some(before)) = (setup.server_clock, before) {

@@ -32,6 +32,8 @@ pub(crate) struct Setup {
     pub(crate) cores: Vec<usize>,
     /// The server in words.
     pub(crate) target: String,
+    /// What is to be said of the run besides.
+    pub(crate) note: Option<String>,
     pub(crate) server_clock: Option<ProcessorClock>,
     // Declared, and so ended, before the directory that it serves.
     pub(crate) server: Option<OwnServer>,
@@ -57,7 +59,7 @@ impl Setup {
     /// Each says what is wrong and, where it is a limit, what would be possible.
     pub(crate) fn new(scenario: Scenario, options: &RunOptions) -> anyhow::Result<Self> {
         check_options(scenario, options)?;
-        let limits::Held { sessions, descriptors_left } =
+        let limits::Held { sessions, descriptors_left, note } =
             limits::check_descriptors(scenario, options.sessions, options.target.is_none())?;
         if options.target.is_none() {
             check_room(scenario, options, sessions)?;
@@ -125,6 +127,7 @@ impl Setup {
             backend,
             cores,
             target,
+            note,
             server_clock,
             server: place.server,
             tree: place.tree,
