@@ -252,7 +252,7 @@ pub(crate) struct CompareOptions {
     #[arg(long, value_name = "COMMAND")]
     pub(crate) b: String,
 
-    /// How often each is measured: A B A B ...
+    /// How often each is measured: A B B A A B ...
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
     pub(crate) pairs: usize,
 
