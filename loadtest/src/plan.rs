@@ -141,6 +141,11 @@ impl Plan {
         format!("loadtest-abandoned-{:x}-", self.seed)
     }
 
+    /// How the names of files begin that are uploaded, and deleted when their session ends.
+    pub(crate) fn upload_prefix(&self) -> String {
+        format!("loadtest-{:x}-", self.seed)
+    }
+
     /// How many units begin together.
     pub(crate) fn units_at_once(&self) -> usize {
         if self.scenario == Scenario::Noop { self.pipeline } else { 1 }

@@ -105,6 +105,15 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions, quiet: bool) -> anyh
             findings.leftovers.push(format!("{} descriptors of the server's", after - before));
         }
     }
+    if matches!(scenario, Scenario::Upload | Scenario::Mixed | Scenario::Fxp)
+        && findings.ended_early.is_some()
+        && setup.tree.is_none()
+    {
+        let prefix = plan.upload_prefix();
+        findings
+            .leftovers
+            .push(format!("files {prefix}* of uploads that were under way, maybe: delete them"));
+    }
     let report = assemble(&plan, &recorder, findings);
     drop((setup.server, setup.other));
     Ok(report)

@@ -56,7 +56,7 @@ pub(super) async fn once(slot: &Rc<Slot>) -> Result<(), Failure> {
 /// The name that a slot stores under at that server.
 pub(super) fn name(slot: &Slot, side: Side) -> Vec<u8> {
     let mut path = slot.plan.endpoint(side).upload_folder.clone();
-    path.extend_from_slice(format!("loadtest-{:x}-{}", slot.plan.seed, slot.number).as_bytes());
+    path.extend_from_slice(format!("{}{}", slot.plan.upload_prefix(), slot.number).as_bytes());
     path
 }
 
