@@ -126,7 +126,8 @@ pub(crate) struct RunOptions {
     pub(crate) warmup: Duration,
 
     /// Open loop: begin that many units a second, whatever the server does, and count latency from when each should have
-    /// begun. Without this, closed loop: a session begins its next unit when it is done with the last.
+    /// begun; a server that does less than that is told. Without this, closed loop: a session begins its next unit when it
+    /// is done with the last.
     #[arg(long, value_name = "PER-SECOND", value_parser = positive)]
     pub(crate) rate: Option<f64>,
 
@@ -163,7 +164,8 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "SCENARIO=WEIGHT,...", default_value = "login=1,small-files=8,upload=2,list=1")]
     pub(crate) mix: Mix,
 
-    /// Give a session up when nothing has happened in it for so long.
+    /// Give a session up when nothing has happened in it for so long. Nothing goes on for more than ten times that after the
+    /// time is over, whatever happens in it.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = some_time)]
     pub(crate) timeout: Duration,
 
@@ -250,7 +252,7 @@ pub(crate) struct CompareOptions {
     #[arg(long, value_name = "COMMAND")]
     pub(crate) b: String,
 
-    /// How often each is measured: A B A B ...
+    /// How often each is measured: A B B A A B ...
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
     pub(crate) pairs: usize,
 

@@ -36,10 +36,18 @@ pub(crate) fn compare(options: &CompareOptions) -> anyhow::Result<bool> {
         "A per second",
         "B per second"
     ))?;
-    let (mut ones, mut others, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ones, mut others, mut ratios, mut kept) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut clean, mut ended_early) = (true, "");
     for pair in 1..=options.pairs {
-        let (one, other) = (measure(options, &options.a), measure(options, &options.b));
+        // What changes on the machine from run to run favours neither, if each is the first of a pair as often.
+        let a_is_first = pair % 2 == 1;
+        let (one, other) = if a_is_first {
+            let one = measure(options, &options.a);
+            (one, measure(options, &options.b))
+        } else {
+            let other = measure(options, &options.b);
+            (measure(options, &options.a), other)
+        };
         if interrupt::is_received() {
             // The pair that was under way counts for nothing.
             ended_early = "ENDED EARLY: interrupted; ";
@@ -66,6 +74,17 @@ pub(crate) fn compare(options: &CompareOptions) -> anyhow::Result<bool> {
                 print(&table(report))?;
             }
         }
+        let figures = |report: &Report, us: f64| {
+            serde_json::json!({
+                "processor_us_per_unit": us, "units": report.units, "units_per_s": report.units_per_s,
+                "measured_s": report.measured_s, "warmup_s": report.warmup_s, "seed": report.seed,
+                "errors": report.error_count(), "warnings": report.tester.warnings,
+            })
+        };
+        kept.push(serde_json::json!({
+            "first": if a_is_first { "a" } else { "b" }, "ratio": one_us / other_us,
+            "a": figures(&one, one_us), "b": figures(&other, other_us),
+        }));
         ones.push(one_us);
         others.push(other_us);
         ratios.push(one_us / other_us);
@@ -77,7 +96,7 @@ pub(crate) fn compare(options: &CompareOptions) -> anyhow::Result<bool> {
     let [one, other, ratio] = [ones, others, ratios].map(Spread::of);
     if let Some(file) = json {
         let summary = serde_json::json!({
-            "scenario": options.scenario, "unit": unit, "pairs": pairs,
+            "scenario": options.scenario, "unit": unit, "pairs": kept,
             "a": { "command": options.a, "processor_us_per_unit_median": one.median },
             "b": { "command": options.b, "processor_us_per_unit_median": other.median },
             "ratio": { "median": ratio.median, "min": ratio.min, "max": ratio.max },

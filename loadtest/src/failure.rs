@@ -2,6 +2,7 @@
 //! away.
 
 use std::io;
+use std::time::Duration;
 
 use protocol::reply::{Code, ReplyError};
 use thiserror::Error;
@@ -38,6 +39,9 @@ pub(crate) enum Cause {
     /// Nothing happened for as long as `--timeout` allows.
     #[error("nothing happened until the timeout")]
     TimedOut,
+    /// It would have gone on and on.
+    #[error("it had not ended after {} s, ten times --timeout", .0.as_secs_f64())]
+    TooLong(Duration),
     /// The bytes are not those that were expected.
     #[error("wrong contents: {0}")]
     WrongContents(String),
@@ -62,6 +66,7 @@ impl Cause {
             Self::NotFtp(_) => String::from("not FTP"),
             Self::Unasked(_) => String::from("reply without a command"),
             Self::TimedOut => String::from("timed out"),
+            Self::TooLong(_) => String::from("too long"),
             Self::WrongContents(_) => String::from("wrong contents"),
             Self::WrongPeer(_) => String::from("wrong peer"),
             Self::NoPort(_) => String::from("no port in reply"),

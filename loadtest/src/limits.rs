@@ -27,10 +27,12 @@ const PORT_RESTS_ON_LOOPBACK_S: f64 = 1.0;
 const PORT_RESTS_ELSEWHERE_S: f64 = 60.0;
 
 /// How many sessions there are, and how many descriptors they leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) sessions: usize,
     pub(crate) descriptors_left: usize,
+    /// What is to be said where there are fewer sessions than usual.
+    pub(crate) note: Option<String>,
 }
 
 /// Raises the limit of descriptors, and checks that the sessions fit into it. Those that nobody asked for in number are
@@ -59,7 +61,8 @@ pub(crate) fn check_descriptors(
     }
     if most == 0 {
         bail!(
-            "this process may open {hard} descriptors, too few for any session: raise the limit (ulimit -n)"
+            "this process may open {hard} descriptors, too few for any session: raise the limit to {} (ulimit -n)",
+            descriptors_needed(scenario, starts_a_server)
         );
     }
     let usual = || scenario.sessions_default().min(usize::try_from(most).unwrap_or(usize::MAX)).max(1);
@@ -77,7 +80,26 @@ pub(crate) fn check_descriptors(
     let reserved = u32::try_from(needed).unwrap_or(u32::MAX);
     runtime::reserve_descriptors(reserved).context("cannot make room for the descriptors")?;
     let descriptors_left = usize::try_from(hard - needed + own - DESCRIPTORS_OWN).unwrap_or(usize::MAX);
-    Ok(Held { sessions, descriptors_left })
+    let note = (asked.is_none() && sessions < scenario.sessions_default()).then(|| {
+        format!(
+            "{} usually has {} sessions, and the limit of {hard} descriptors (ulimit -n) leaves {sessions}",
+            scenario.name(),
+            scenario.sessions_default()
+        )
+    });
+    Ok(Held { sessions, descriptors_left, note })
+}
+
+/// The lowest limit with which there can be one session.
+fn descriptors_needed(scenario: Scenario, starts_a_server: bool) -> u64 {
+    let gated = if scenario == Scenario::Pasv { DESCRIPTORS_GATED_MIN } else { 0 };
+    let own = DESCRIPTORS_OWN + gated + scenario.descriptors_per_session();
+    if !starts_a_server {
+        return own;
+    }
+    // A part of what the server may open is its own: so many are needed that the others are enough.
+    let for_server = scenario.server_descriptors_per_session() + SERVERS_OWN;
+    own.max((for_server * SERVERS_OWN_PART).div_ceil(SERVERS_OWN_PART - 1))
 }
 
 /// Checks that each of the workers has a core of its own: two that share one measure each other.
@@ -155,18 +177,20 @@ fn local_ports() -> anyhow::Result<Option<usize>> {
     Ok(Some(high.saturating_sub(low) + 1))
 }
 
-/// Checks that each session has a port of its own for each connection to one port of the server's.
+/// Checks that each session has as many local ports as it needs. A port serves connections to many ports of the server's at once, so
+/// that of the control connection does for data connections, too; one that is listened on serves for nothing else.
 ///
 /// # Errors
 ///
 /// If there are fewer, with the number of sessions and of source addresses that would do.
-pub(crate) fn check_ports(sessions: usize, sources: usize) -> anyhow::Result<()> {
+pub(crate) fn check_ports(scenario: Scenario, sessions: usize, sources: usize) -> anyhow::Result<()> {
     let Some(ports) = local_ports()? else { return Ok(()) };
-    let most = ports * sources.max(1);
+    let each = scenario.local_ports_per_session();
+    let most = ports * sources.max(1) / each;
     if sessions > most {
-        let needed = sessions.div_ceil(ports);
+        let needed = (sessions * each).div_ceil(ports);
         bail!(
-            "{sessions} sessions need as many local ports, and there are {ports} for each source address: this machine \
+            "{sessions} sessions need {each} local port(s) each, and there are {ports} for each source address: this machine \
              can hold {most}, or all of them with --source-addresses {needed}"
         );
     }
@@ -213,8 +237,13 @@ mod tests {
     fn too_much_is_refused_with_the_number_that_fits() {
         let refused = check_descriptors(Scenario::Pasv, Some(100_000_000), true).unwrap_err().to_string();
         assert!(refused.contains("--sessions "), "{refused}");
-        let refused = check_ports(100_000_000, 1).unwrap_err().to_string();
+        let refused = check_ports(Scenario::Pasv, 100_000_000, 1).unwrap_err().to_string();
         assert!(refused.contains("--source-addresses "), "{refused}");
+        // Each listens on one besides.
+        let ports = local_ports().unwrap().unwrap();
+        assert!(check_ports(Scenario::Pasv, ports, 1).is_ok());
+        assert!(check_ports(Scenario::ConnectBack, ports, 1).is_err());
+        assert!(check_ports(Scenario::ConnectBack, ports, 2).is_ok());
         let rate =
             |scenario, rate| check_rate(scenario, rate, 1, 1, false).map_err(|error| error.to_string());
         assert!(rate(Scenario::Noop, 1e9).unwrap_err().contains("--rate 1000000"));
@@ -227,6 +256,21 @@ mod tests {
         let refused = check_begins(1e-300, Duration::from_secs(4)).unwrap_err().to_string();
         assert!(refused.contains("--rate 0.25"), "{refused}");
         assert!(check_begins(0.25, Duration::from_secs(4)).is_ok());
+    }
+
+    #[test]
+    fn the_limit_that_is_named_is_enough() {
+        for (scenario, starts_a_server) in
+            [(Scenario::Pasv, false), (Scenario::Login, true), (Scenario::List, true)]
+        {
+            let fits = |hard: u64| {
+                let left = hard.saturating_sub(hard / SERVERS_OWN_PART + SERVERS_OWN);
+                !starts_a_server || left >= scenario.server_descriptors_per_session()
+            };
+            let needed = descriptors_needed(scenario, starts_a_server);
+            assert!(fits(needed), "{scenario:?} {needed}");
+            assert!(!starts_a_server || !fits(needed - 2), "{scenario:?} {needed}");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod probe;
 mod random;
 mod rendezvous;
 mod report;
+mod room;
 mod run;
 mod scenario;
 mod server;
@@ -101,6 +102,14 @@ fn lay_over(options: &ReportOptions) -> anyhow::Result<()> {
     for ((name, _), path) in reports.iter_mut().zip(&options.reports) {
         if names.iter().filter(|other| *other == name).count() > 1 {
             *name = path.display().to_string();
+        }
+    }
+    // The same file may be named twice.
+    let names: Vec<String> = reports.iter().map(|(name, _)| name.clone()).collect();
+    for (number, (name, _)) in reports.iter_mut().enumerate() {
+        let before = names[..number].iter().filter(|other| *other == name).count();
+        if before > 0 {
+            *name = format!("{name} ({})", before + 1);
         }
     }
     OutputFile::open(&options.html)?.write(&report::page(&reports)?)

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -135,12 +136,13 @@ fn next_tick(first: Instant, period: Duration, now: Instant) -> Instant {
     now + period - Duration::from_nanos(u64::try_from(since_tick).unwrap_or_default())
 }
 
-/// Ticks until the run is over, and keeps how late each tick came: as late as that the worker's own loop was.
+/// Ticks as long as sessions go on, and keeps how late each tick came: as late as that the worker's own loop was. It goes on
+/// beyond the window, for what is measured to its end suffers from a late loop there, too.
 ///
 /// # Errors
 ///
 /// What the kernel's timer says.
-pub(crate) async fn keep_time(plan: Arc<Plan>, desk: Rc<Desk>) -> io::Result<()> {
+pub(crate) async fn keep_time(plan: Arc<Plan>, desk: Rc<Desk>) -> io::Result<Infallible> {
     let (period, first) = match &desk.pace {
         Pace::Closed => (HEARTBEAT, Instant::now()),
         Pace::Open(schedule) => (tick_period(schedule.interval), schedule.next.get()),
@@ -155,22 +157,17 @@ pub(crate) async fn keep_time(plan: Arc<Plan>, desk: Rc<Desk>) -> io::Result<()>
         let mut count = [0; 8];
         timer.io(Interest::Readable, |fd| Ok(nix::unistd::read(fd, &mut count)?)).await?;
         let now = Instant::now();
-        if plan.window.contains(now) {
-            desk.recorder.borrow_mut().late(now.saturating_duration_since(expected));
-        }
-        expected += period * u32::try_from(u64::from_ne_bytes(count)).unwrap_or(u32::MAX);
-        if let Pace::Open(schedule) = &desk.pace {
-            schedule.tick(now, plan.window.closes);
-        }
+        let count = u32::try_from(u64::from_ne_bytes(count)).unwrap_or(u32::MAX);
+        desk.recorder.borrow_mut().ticked(expected, period, count, now);
+        expected += period * count;
+        let Pace::Open(schedule) = &desk.pace else { continue };
+        schedule.tick(now, plan.window.closes);
         if plan.is_over(now) {
-            if let Pace::Open(schedule) = &desk.pace {
-                let left = schedule.due.borrow_mut().drain(..).count() as u64;
-                desk.recorder
-                    .borrow_mut()
-                    .remark("units that were due had found no free session when the time was over", left);
-                schedule.wake_all();
+            let at_once = plan.units_at_once() as u64;
+            for began in schedule.due.take() {
+                desk.recorder.borrow_mut().unfinished(began, now, at_once);
             }
-            return Ok(());
+            schedule.wake_all();
         }
     }
 }

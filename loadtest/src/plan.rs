@@ -20,6 +20,9 @@ pub(crate) enum DataMode {
     Pasv,
 }
 
+/// So many times as long as a server may be silent, a session may go on that nobody wants to go on.
+const TIMEOUTS_TO_END: u32 = 10;
+
 /// What a run does.
 pub(crate) struct Plan {
     pub(crate) scenario: Scenario,
@@ -48,6 +51,8 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) window: Window,
     pub(crate) rendezvous: Rendezvous,
+    /// What was to be seen of the server at the window's close was seen: sessions may end.
+    pub(crate) may_end: AtomicBool,
     pub(crate) stopped: AtomicBool,
     /// Nobody waits for what is under way.
     pub(crate) abandoned: AtomicBool,
@@ -65,6 +70,8 @@ pub(crate) struct Endpoint {
     pub(crate) files: Vec<(Vec<u8>, Content)>,
     /// The directory that is stored into, with its slash if it has a name.
     pub(crate) upload_folder: Vec<u8>,
+    /// It tells the SHA-256 of a file, by what it says of itself (`FEAT`).
+    pub(crate) tells_hashes: bool,
 }
 
 /// Which of the servers.
@@ -83,6 +90,8 @@ pub(crate) struct Listed {
     pub(crate) path: Vec<u8>,
     /// How many lines a listing of it has; unknown where there was none yet.
     pub(crate) lines: Option<u64>,
+    /// How long one is, more or less; unknown where there was none yet.
+    pub(crate) bytes: Option<u64>,
     /// The server has no `MLSD`.
     pub(crate) by_list: bool,
 }
@@ -102,7 +111,16 @@ impl Plan {
 
     /// Whether nothing new is begun any more.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
-        now >= self.window.closes || self.is_stopped()
+        self.is_stopped() || (now >= self.window.closes && self.may_end.load(Ordering::Relaxed))
+    }
+
+    /// How long sessions may go on once the run's time is over, and a session by itself at all, whatever comes of it meanwhile.
+    pub(crate) fn time_to_end(&self) -> Duration {
+        self.timeout.saturating_mul(TIMEOUTS_TO_END)
+    }
+
+    pub(crate) fn let_end(&self) {
+        self.may_end.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn stop(&self) {
@@ -121,6 +139,11 @@ impl Plan {
     /// How the names of files begin that must never come about: no other run has the same, unless it has the same seed.
     pub(crate) fn abandoned_prefix(&self) -> String {
         format!("loadtest-abandoned-{:x}-", self.seed)
+    }
+
+    /// How the names of files begin that are uploaded, and deleted when their session ends.
+    pub(crate) fn upload_prefix(&self) -> String {
+        format!("loadtest-{:x}-", self.seed)
     }
 
     /// How many units begin together.

@@ -27,6 +27,9 @@ pub(crate) struct Probed {
     /// What the other server's first file contains.
     pub(crate) other_content: Option<Content>,
     pub(crate) listed: Listed,
+    /// Whether the server tells the SHA-256 of a file, and whether the other one does.
+    pub(crate) tells_hashes: bool,
+    pub(crate) other_tells_hashes: bool,
 }
 
 /// A slot that is not part of any load.
@@ -44,7 +47,14 @@ pub(crate) async fn probe(plan: Arc<Plan>) -> Result<Probed, Failure> {
             control.login().await?;
             control.quit().await?;
             let listed = plan.listed.clone();
-            return Ok(Probed { data: plan.data, content: None, other_content: None, listed });
+            return Ok(Probed {
+                data: plan.data,
+                content: None,
+                other_content: None,
+                listed,
+                tells_hashes: false,
+                other_tells_hashes: false,
+            });
         }
         let mut control = Control::ready(&slot).await?;
         let data = known_mode(&plan, &mut control).await?;
@@ -56,8 +66,10 @@ pub(crate) async fn probe(plan: Arc<Plan>) -> Result<Probed, Failure> {
         };
         let listed =
             if plan.scenario.lists() { listed(&plan, &mut control).await? } else { plan.listed.clone() };
+        let tells_hashes = plan.scenario.stores() && can_tell_hashes(&mut control).await?;
         control.quit().await?;
-        let mut probed = Probed { data, content, other_content: None, listed };
+        let mut probed =
+            Probed { data, content, other_content: None, listed, tells_hashes, other_tells_hashes: false };
         if plan.scenario.has_two_servers() {
             let mut control = Control::ready_at(&slot, Side::Other).await?;
             // Both have to know how data connections are asked for.
@@ -67,11 +79,12 @@ pub(crate) async fn probe(plan: Arc<Plan>) -> Result<Probed, Failure> {
                 control.prefer(probed.data);
             }
             probed.other_content = Some(contents(&plan, Side::Other, &mut control).await?);
+            probed.other_tells_hashes = can_tell_hashes(&mut control).await?;
             control.quit().await?;
         }
         Ok(probed)
     };
-    slot.within_time(session).await
+    slot.within_all_time(session).await
 }
 
 /// `EPSV` where the server knows it.
@@ -84,6 +97,28 @@ async fn known_mode(plan: &Plan, control: &mut Control) -> Result<DataMode, Fail
         Err(failure) if is_unknown(&failure) => Ok(DataMode::Pasv),
         Err(failure) => Err(failure),
     }
+}
+
+/// Whether the server says of itself that it knows `HASH` with SHA-256 (draft-bryan-ftpext-hash). One that does not is not asked to: some
+/// hang up on an `OPTS` that they do not know.
+async fn can_tell_hashes(control: &mut Control) -> Result<bool, Failure> {
+    control.send(&Command::Feat).await?;
+    control
+        .reply(|reply| {
+            let mut names = reply.lines().filter_map(|line| {
+                let line = line.trim_ascii().to_ascii_uppercase();
+                line.strip_prefix(b"HASH ").map(<[u8]>::to_vec)
+            });
+            reply.code.number() == 211 && names.any(|names| is_among(&names, b"SHA-256"))
+        })
+        .await
+}
+
+/// Whether a name is in such a list: `SHA-1;SHA-256*;SHA-512`, the one that is chosen with an asterisk.
+fn is_among(names: &[u8], name: &[u8]) -> bool {
+    names
+        .split(|&byte| byte == b';')
+        .any(|one| one.trim_ascii().strip_suffix(b"*").unwrap_or(one.trim_ascii()) == name)
 }
 
 fn is_unknown(failure: &Failure) -> bool {
@@ -111,14 +146,14 @@ async fn contents(plan: &Plan, side: Side, control: &mut Control) -> Result<Cont
 
 async fn listed(plan: &Plan, control: &mut Control) -> Result<Listed, Failure> {
     let mut listed = plan.listed.clone();
-    let lines = match listing(control, &listed).await {
+    let found = match listing(control, &listed).await {
         Err(failure) if is_unknown(&failure) => {
             listed.by_list = true;
             listing(control, &listed).await?
         }
-        lines => lines?,
+        found => found?,
     };
-    listed.lines = Some(lines);
+    (listed.lines, listed.bytes) = (Some(found.lines), Some(found.bytes));
     Ok(listed)
 }
 
@@ -151,5 +186,5 @@ pub(crate) async fn published(plan: Arc<Plan>) -> Result<Option<bool>, Failure> 
         control.quit().await?;
         Ok(is_listed.then_some(is_there))
     };
-    slot.within_time(session).await
+    slot.within_all_time(session).await
 }

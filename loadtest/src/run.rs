@@ -1,6 +1,6 @@
 //! A run: workers at work, and what is looked at meanwhile and afterwards.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +15,8 @@ use crate::cli::RunOptions;
 use crate::interrupt;
 use crate::limits;
 use crate::measure::{
-    Live, Memory, ProcessorClock, Recorder, ServerUsage, Window, descriptors, memory, own_processor_time,
+    Live, Memory, ProcessorClock, ProcessorSample, Recorder, ServerUsage, Window, descriptors, memory,
+    own_processor_time,
 };
 use crate::plan::Plan;
 use crate::probe::published;
@@ -32,6 +33,8 @@ const SERVER_ENDED: &str = "the server's process has ended";
 const INTERRUPTED: &str = "interrupted";
 /// Once the time is over, sessions that move no more than this for as long as `--timeout` allows are not waited for.
 const MOVING_BYTES: u64 = 64 * 1024;
+/// Processor time that is looked at later than by that part of the window is of another time than what it is divided by.
+const LOOKED_LATE_PART: u32 = 100;
 /// How much later than the sessions' own timeouts it is looked at those that do not end.
 const TIMEOUT_SLACK: Duration = Duration::from_secs(1);
 /// How long a server may take to close what its clients left.
@@ -67,7 +70,7 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions, quiet: bool) -> anyh
         plan: &plan,
         live: &live,
         threads: &threads,
-        server_seen: Cell::new(None),
+        server_seen: RefCell::new(None),
         server: setup.server_clock,
         give_up_after: options.give_up_after,
         timeout: options.timeout,
@@ -86,6 +89,7 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions, quiet: bool) -> anyh
         ended_early: watched.ended_early,
         connection_table_full: limits::connection_table_is_full(),
         tester_processor_s: watched.tester.as_secs_f64(),
+        warnings: setup.note.into_iter().chain(watched.warnings).collect(),
         ..Findings::default()
     };
     if let (Some(clock), Some(before)) = (setup.server_clock, before) {
@@ -100,6 +104,15 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions, quiet: bool) -> anyh
         {
             findings.leftovers.push(format!("{} descriptors of the server's", after - before));
         }
+    }
+    if matches!(scenario, Scenario::Upload | Scenario::Mixed | Scenario::Fxp)
+        && findings.ended_early.is_some()
+        && setup.tree.is_none()
+    {
+        let prefix = plan.upload_prefix();
+        findings
+            .leftovers
+            .push(format!("files {prefix}* of uploads that were under way, maybe: delete them"));
     }
     let report = assemble(&plan, &recorder, findings);
     drop((setup.server, setup.other));
@@ -131,6 +144,46 @@ struct Watched {
     ended_early: Option<String>,
     tester: Duration,
     server: ServerWatched,
+    warnings: Vec<String>,
+}
+
+/// What the tester and the server had taken at a moment.
+struct Processors {
+    moment: Instant,
+    tester: Duration,
+    server: Option<ProcessorSample>,
+}
+
+impl Processors {
+    fn server_time_since(&self, before: &Self) -> Option<Duration> {
+        let (after, before) = (self.server.as_ref()?, before.server.as_ref()?);
+        Some(after.time.saturating_sub(before.time))
+    }
+
+    /// What may be wrong with what they took between two looks.
+    fn warnings_since(&self, before: &Self, window: Window) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let (Some(after_server), Some(before_server)) = (&self.server, &before.server) else {
+            return warnings;
+        };
+        if after_server.may_have_missed_since(before_server) {
+            warnings.push(String::from(
+                "the server's processes come and go, and what one took whose end nobody asked about is missing: let the kernel \
+                 count for all of them with --server-cgroup",
+            ));
+        }
+        let mut late = before.moment.saturating_duration_since(window.opens);
+        if !window.has_rounds() {
+            late = late.max(self.moment.saturating_duration_since(window.closes));
+        }
+        if late > window.duration() / LOOKED_LATE_PART {
+            warnings.push(format!(
+                "the server's processor time was looked at {:.1} ms too late: it is of another time than the units",
+                late.as_secs_f64() * 1000.0
+            ));
+        }
+        warnings
+    }
 }
 
 #[derive(Default)]
@@ -147,7 +200,7 @@ struct Watcher<'a> {
     live: &'a [Arc<Live>],
     threads: &'a [JoinHandle<Recorder>],
     /// The server's processor time when it was last seen alive.
-    server_seen: Cell<Option<Duration>>,
+    server_seen: RefCell<Option<ProcessorSample>>,
     server: Option<ProcessorClock>,
     give_up_after: Duration,
     timeout: Duration,
@@ -158,39 +211,56 @@ impl Watcher<'_> {
     fn watch(&self, progress: &mut Progress) -> Watched {
         let window = self.plan.window;
         let mut ended_early = self.wait_until(window.opens, progress);
-        let tester_before = own_processor_time();
-        let server_before = self.server_time();
+        let before = self.look_at_processors();
         if ended_early.is_none() {
             ended_early = self.wait_until(window.closes, progress);
         }
+        // Before sessions are told to quit: processes that end with them would be missing.
+        let at_close = (!window.has_rounds()).then(|| self.look_at_processors());
+        self.plan.let_end();
+        let deadline = Instant::now() + self.plan.time_to_end();
         if ended_early.is_some() {
             self.plan.stop();
         }
         let mut memory_seen = None;
         if self.plan.scenario == Scenario::Idle {
-            memory_seen = self.look_at_the_idle();
+            memory_seen = self.look_at_the_idle(deadline);
         }
         if window.has_rounds() {
-            let ended = self.wait_until_all_is_done(progress);
+            let ended = self.wait_until_all_is_done(deadline, progress);
             ended_early = ended_early.or(ended);
         }
-        let now = Instant::now();
-        let ended = if window.has_rounds() { now } else { now.min(window.closes) };
-        let measured = ended.saturating_duration_since(window.opens);
-        let warmed_up = window.opens.min(now) - window.began;
-        let processor =
-            self.server_time().zip(server_before).map(|(after, before)| after.saturating_sub(before));
-        let tester = own_processor_time().saturating_sub(tester_before);
+        let after = at_close.unwrap_or_else(|| self.look_at_processors());
+        let ended = if window.has_rounds() { after.moment } else { after.moment.min(window.closes) };
         let memory = memory_seen.or_else(|| self.memory());
-        let server = ServerWatched {
-            processor,
-            memory_bytes_at_end: memory.map(|memory| memory.resident_bytes),
-            memory_bytes_peak: memory.map(|memory| memory.peak_bytes),
-            units: Totals::of(self.live).units,
+        let mut watched = Watched {
+            measured: ended.saturating_duration_since(window.opens),
+            warmed_up: window.opens.min(after.moment) - window.began,
+            ended_early,
+            tester: after.tester.saturating_sub(before.tester),
+            server: ServerWatched {
+                processor: after.server_time_since(&before),
+                memory_bytes_at_end: memory.map(|memory| memory.resident_bytes),
+                memory_bytes_peak: memory.map(|memory| memory.peak_bytes),
+                units: Totals::of(self.live).units,
+            },
+            warnings: after.warnings_since(&before, window),
         };
         // What is not measured any more still has to come to its end.
-        let ended = self.wait_until_all_is_done(progress);
-        Watched { measured, warmed_up, ended_early: ended_early.or(ended), tester, server }
+        let ended = self.wait_until_all_is_done(deadline, progress);
+        watched.ended_early = watched.ended_early.or(ended);
+        watched
+    }
+
+    fn look_at_processors(&self) -> Processors {
+        if let Some(sample) = self.server.and_then(|clock| clock.sample().ok()) {
+            self.server_seen.replace(Some(sample));
+        }
+        Processors {
+            moment: Instant::now(),
+            tester: own_processor_time(),
+            server: self.server_seen.borrow().clone(),
+        }
     }
 
     fn memory(&self) -> Option<Memory> {
@@ -198,11 +268,12 @@ impl Watcher<'_> {
     }
 
     /// The server's memory once every session is logged in or has failed; then they may go.
-    fn look_at_the_idle(&self) -> Option<Memory> {
+    fn look_at_the_idle(&self, deadline: Instant) -> Option<Memory> {
         loop {
             let totals = Totals::of(self.live);
             let all_came = totals.units + totals.errors >= self.plan.sessions as u64;
             if all_came
+                || Instant::now() > deadline
                 || self.plan.is_stopped()
                 || interrupt::is_received()
                 || self.threads.iter().all(JoinHandle::is_finished)
@@ -216,24 +287,26 @@ impl Watcher<'_> {
         seen
     }
 
-    /// Waits for what was begun in time. A server that dies meanwhile is noticed, and so is one that keeps sessions from ending.
-    fn wait_until_all_is_done(&self, progress: &mut Progress) -> Option<String> {
+    /// Waits for what was begun in time, until the deadline. A server that dies meanwhile is noticed, and so is one that keeps
+    /// sessions from ending.
+    fn wait_until_all_is_done(&self, deadline: Instant, progress: &mut Progress) -> Option<String> {
         let mut reason = None;
         let mut last_moved = (Instant::now(), Totals::of(self.live));
         while !self.threads.iter().all(JoinHandle::is_finished) {
             let (now, totals) = (Instant::now(), Totals::of(self.live));
             progress.show(now, totals, self.plan.scenario.unit());
-            let is_in_time = now < self.plan.window.closes && !self.plan.is_stopped();
-            if is_in_time || totals.have_moved_since(&last_moved.1, MOVING_BYTES) {
+            if totals.have_moved_since(&last_moved.1, MOVING_BYTES) {
                 last_moved = (now, totals);
             }
             // The sessions' own timeouts come first.
-            if now - last_moved.0 > self.timeout + TIMEOUT_SLACK && !self.plan.is_abandoned() {
+            let stands_still = now - last_moved.0 > self.timeout + TIMEOUT_SLACK;
+            if (stands_still || now > deadline) && !self.plan.is_abandoned() {
+                let waited = if stands_still { self.timeout } else { self.plan.time_to_end() };
                 reason = reason.or_else(|| {
-                    let seconds = self.timeout.as_secs_f64();
                     Some(format!(
-                        "{} sessions had not ended {seconds} s after the time was over",
-                        totals.sessions
+                        "{} sessions had not ended {} s after the time was over",
+                        totals.sessions,
+                        waited.as_secs_f64()
                     ))
                 });
                 self.plan.abandon();
@@ -261,15 +334,14 @@ impl Watcher<'_> {
     }
 
     fn server_has_ended(&self) -> bool {
-        self.server_time();
-        self.server.is_some_and(|clock| clock.now().is_err())
-    }
-
-    fn server_time(&self) -> Option<Duration> {
-        if let Some(now) = self.server.and_then(|clock| clock.now().ok()) {
-            self.server_seen.set(Some(now));
+        match self.server.map(|clock| clock.look()) {
+            Some(Ok(sample)) => {
+                self.server_seen.replace(Some(sample));
+                false
+            }
+            Some(Err(_)) => true,
+            None => false,
         }
-        self.server_seen.get()
     }
 
     /// Waits, unless there is a reason not to.

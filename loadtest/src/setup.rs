@@ -16,6 +16,7 @@ use crate::measure::{ProcessorClock, Window};
 use crate::plan::{Endpoint, Listed, Plan};
 use crate::probe::probe;
 use crate::rendezvous::Rendezvous;
+use crate::room::check_room;
 use crate::scenario::Scenario;
 use crate::server::{OwnServer, ServerCommand, Tree, TreeFiles, cores, listening_process};
 
@@ -31,6 +32,8 @@ pub(crate) struct Setup {
     pub(crate) cores: Vec<usize>,
     /// The server in words.
     pub(crate) target: String,
+    /// What is to be said of the run besides.
+    pub(crate) note: Option<String>,
     pub(crate) server_clock: Option<ProcessorClock>,
     // Declared, and so ended, before the directory that it serves.
     pub(crate) server: Option<OwnServer>,
@@ -56,8 +59,11 @@ impl Setup {
     /// Each says what is wrong and, where it is a limit, what would be possible.
     pub(crate) fn new(scenario: Scenario, options: &RunOptions) -> anyhow::Result<Self> {
         check_options(scenario, options)?;
-        let limits::Held { sessions, descriptors_left } =
+        let limits::Held { sessions, descriptors_left, note } =
             limits::check_descriptors(scenario, options.sessions, options.target.is_none())?;
+        if options.target.is_none() {
+            check_room(scenario, options, sessions)?;
+        }
         let (backend, _) = runtime::choose_backend(options.runtime)?;
         let allowed = runtime::allowed_cores().context("cannot tell which cores may be used")?;
         let for_server = if options.target.is_some() { 0 } else { options.server.server_workers };
@@ -80,7 +86,7 @@ impl Setup {
         let is_loopback = place.endpoint.address.ip().is_loopback();
         check_sources(options, [Some(&place), other.as_ref()])?;
         let sources = sources(&place.endpoint, options, sessions);
-        limits::check_ports(sessions, sources.len())?;
+        limits::check_ports(scenario, sessions, sources.len())?;
         if let Some(rate) = options.rate {
             limits::check_rate(scenario, rate, workers, sources.len(), is_loopback)?;
             limits::check_begins(rate, options.duration)?;
@@ -110,6 +116,7 @@ impl Setup {
             seed,
             window: Window::new(Instant::now(), Duration::ZERO, options.timeout),
             rendezvous: Rendezvous::new(sessions),
+            may_end: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             looked_at: AtomicBool::new(false),
@@ -120,6 +127,7 @@ impl Setup {
             backend,
             cores,
             target,
+            note,
             server_clock,
             server: place.server,
             tree: place.tree,
@@ -153,12 +161,12 @@ fn server_clock(
     };
     let clock = ProcessorClock::of(pid).and(other.and_then(process));
     if let Some(pid) = options.server_pid {
-        clock.now().with_context(|| format!("--server-pid {pid} is no process that can be looked at"))?;
+        clock.look().with_context(|| format!("--server-pid {pid} is no process that can be looked at"))?;
     }
     let Some(folder) = &options.server_cgroup else { return Ok(Some(clock)) };
     let clock = clock.in_cgroup(folder);
     clock
-        .now()
+        .look()
         .with_context(|| format!("--server-cgroup {} is none that can be looked at", folder.display()))?;
     Ok(Some(clock))
 }
@@ -211,6 +219,7 @@ impl Place {
             password: target.password.clone(),
             files: vec![(target.path.clone(), Content::bytes(Vec::new()))],
             upload_folder,
+            tells_hashes: false,
         };
         Ok(Self {
             endpoint,
@@ -248,6 +257,7 @@ impl Place {
             password: b"loadtest@".to_vec(),
             files: tree.files.iter().map(known).collect(),
             upload_folder: tree.upload_folder.clone(),
+            tells_hashes: false,
         };
         Ok(Self {
             endpoint,
@@ -292,10 +302,14 @@ fn ask(
         .with_context(|| format!("the first session with {target} ({}) failed", plan.server.address))?;
     let Ok(mut plan) = Arc::try_unwrap(plan).map_err(drop) else { bail!("the first session did not end") };
     plan.data = probed.data;
+    plan.server.tells_hashes = probed.tells_hashes;
+    if let Some(other) = &mut plan.other {
+        other.tells_hashes = probed.other_tells_hashes;
+    }
     plan.listed = probed.listed;
     if plan.scenario.stores() && !owns_the_directory {
         // What is listed may be what is stored into, and changes all the time.
-        plan.listed.lines = None;
+        (plan.listed.lines, plan.listed.bytes) = (None, None);
     }
     if let Some(content) = probed.content {
         settle(&mut plan.server, content, target)?;

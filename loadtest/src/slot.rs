@@ -57,11 +57,20 @@ pub(crate) struct Slot {
     pub(crate) random: Random,
     /// Units begun so far.
     pub(crate) begun: Cell<u64>,
+    /// When the units under way began, and how many of them are not complete.
+    under_way: Cell<Option<(Instant, u64)>>,
     step: Cell<Step>,
     touched: Cell<Instant>,
     /// Nothing is asked of the server: no time runs out.
     waits: Cell<bool>,
     is_unmeasured: Cell<bool>,
+}
+
+/// A slot that is gone with its unit was not waited for.
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.leave_unfinished();
+    }
 }
 
 /// A unit that was begun.
@@ -82,6 +91,7 @@ impl Slot {
             source,
             random,
             begun: Cell::new(0),
+            under_way: Cell::new(None),
             step: Cell::new(Step::Connect),
             touched: Cell::new(Instant::now()),
             waits: Cell::new(false),
@@ -104,6 +114,7 @@ impl Slot {
         self.waits.set(false);
         self.touch(Instant::now());
         self.begun.set(self.begun.get() + u64::from(began.is_some()));
+        self.under_way.set(began.map(|began| (began, self.plan.units_at_once() as u64)));
         began.map(|began| Unit { began })
     }
 
@@ -122,6 +133,8 @@ impl Slot {
     pub(crate) fn complete(&self, unit: Unit) -> bool {
         let now = Instant::now();
         self.touch(now);
+        let left = self.under_way.get().filter(|&(_, left)| left > 1);
+        self.under_way.set(left.map(|(began, left)| (began, left - 1)));
         self.desk.recorder.borrow_mut().unit(unit.began, now)
     }
 
@@ -160,6 +173,13 @@ impl Slot {
     /// A unit, or the way to it, failed.
     pub(crate) fn record(&self, failure: &Failure) {
         self.desk.recorder.borrow_mut().failure(failure, Instant::now());
+    }
+
+    /// What is under way has come to its end, and units that are not complete never will be.
+    fn leave_unfinished(&self) {
+        if let Some((began, left)) = self.under_way.take() {
+            self.desk.recorder.borrow_mut().unfinished(began, Instant::now(), left);
+        }
     }
 
     /// A failure of the current step.
@@ -211,6 +231,11 @@ impl Slot {
             let Err(failure) = outcome else { return };
             let now = Instant::now();
             self.record(&failure);
+            // A failure has its place among the errors; one that nothing came of has waited, too.
+            if matches!(failure.cause, Cause::TimedOut) {
+                self.leave_unfinished();
+            }
+            self.under_way.set(None);
             if self.is_over() {
                 return;
             }
@@ -232,6 +257,22 @@ impl Slot {
         if let Err(failure) = outcome {
             self.record(&failure);
         }
+    }
+
+    /// Runs a session that is no part of a load: there is no run whose end would end it.
+    pub(crate) async fn within_all_time<T>(
+        &self,
+        session: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let limit = self.plan.time_to_end();
+        let (mut session, mut end) = (pin!(session), pin!(sleep_until(Instant::now() + limit)));
+        let bounded = std::future::poll_fn(|context| {
+            if let Poll::Ready(outcome) = session.as_mut().poll(context) {
+                return Poll::Ready(outcome);
+            }
+            end.as_mut().poll(context).map(|()| Err(self.failed(Cause::TooLong(limit))))
+        });
+        self.within_time(bounded).await
     }
 
     /// Runs a session, or a part of one, until nothing has happened in it for too long.

@@ -11,7 +11,7 @@ use crate::pace::keep_time;
 use crate::plan::Plan;
 use crate::slot::{Desk, Slot};
 
-/// How often it is looked whether the sessions have come to their end, once the run's time is over.
+/// How often it is looked whether the run's time is over and the sessions have come to their end.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Which of the workers this is.
@@ -39,14 +39,15 @@ pub(crate) async fn work(plan: Arc<Plan>, share: Share, live: Arc<Live>) -> Reco
             spawn(plan.scenario.run(slot))
         })
         .collect();
-    // Its timer may be gone; then there is nothing to say about lateness.
-    let _ = clock.await;
-    while !slots.iter().all(Task::is_finished) {
+    while !(plan.is_over(Instant::now()) && slots.iter().all(Task::is_finished)) {
         if plan.is_abandoned() {
             slots.iter().for_each(Task::abort);
         }
         sleep_until(Instant::now() + LOOK_AGAIN).await;
     }
+    // It ticks for the sessions. Its timer may be gone; then there is nothing to say about lateness.
+    clock.abort();
+    let _ = clock.await;
     for slot in slots {
         match slot.await {
             Ok(()) => {}

@@ -101,6 +101,24 @@ fn an_interrupted_run_does_not_wait_for_a_silent_server() {
     assert!(support::stdout(&output).contains("ENDED EARLY: interrupted"), "{output:?}");
 }
 
+/// Nobody waits for what is under way, and so nobody deletes it.
+#[test]
+fn an_interrupted_run_names_the_uploads_that_may_stay() {
+    let target = format!("ftp://{}", fake::start(Faults::default()));
+    let arguments =
+        ["upload", "--target", &target, "--sessions", "64", "--duration", "600s", "--seed", "255"];
+    let process =
+        Command::new(env!("CARGO_BIN_EXE_loadtest")).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let pid = Pid::from_raw(process.id().try_into().unwrap());
+    while descriptors(pid) < 64 {
+        std::thread::yield_now();
+    }
+    kill(pid, Signal::SIGINT).unwrap();
+    let output = process.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(support::stdout(&output).contains("LEFT BEHIND: files loadtest-ff-*"), "{output:?}");
+}
+
 #[test]
 fn a_report_that_cannot_be_written_is_refused_before_the_run() {
     for option in ["--json", "--html"] {

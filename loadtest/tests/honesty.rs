@@ -3,8 +3,12 @@
 
 mod support;
 
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use support::fake::{self, Faults};
 use support::{errors, latency_us, report, stdout};
 
@@ -151,4 +155,68 @@ fn a_directory_that_is_not_listed_is_told() {
         report["remarks"].to_string().contains("was refused, and the directory taken to be empty"),
         "{report}"
     );
+}
+
+/// The tester does nothing for a second, once, and its server goes on.
+#[test]
+fn a_pause_of_the_tester_is_not_passed_off_as_the_servers() {
+    let target = format!("ftp://{}", fake::start(Faults::default()));
+    for pace in [&["--rate", "200"][..], &[]] {
+        let arguments =
+            ["noop", "--target", &target, "--sessions", "40", "--warmup", "0s", "--duration", "4s"];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+        command.args(arguments).args(pace).stdout(Stdio::piped());
+        let tester = command.spawn().unwrap();
+        let pid = Pid::from_raw(tester.id().try_into().unwrap());
+        // The load is there.
+        while support::descriptors(pid) < 40 {
+            thread::yield_now();
+        }
+        kill(pid, Signal::SIGSTOP).unwrap();
+        let goes_on = Instant::now() + STALL;
+        while Instant::now() < goes_on {
+            thread::sleep(Duration::from_millis(10));
+        }
+        kill(pid, Signal::SIGCONT).unwrap();
+        let output = tester.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let text = stdout(&output);
+        assert!(text.contains("WARNING: the tester itself stood still"), "{text}");
+    }
+}
+
+/// A server that needs 10 ms for each is asked for 400 a second, and by no more sessions than it can be late for.
+#[test]
+fn an_overloaded_server_is_told_with_what_it_did_and_with_what_waited() {
+    let faults = Faults { noop_takes: Duration::from_millis(10), ..Faults::default() };
+    let target = format!("ftp://{}", fake::start(faults));
+    let arguments = ["noop", "--target", &target, "--sessions", "4", "--rate", "400", "--warmup", "500ms"];
+    let (output, report) = report(&[&arguments[..], &["--duration", "2s"]].concat());
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(text.contains("WARNING: asked for 400 a second, the server did "), "{text}");
+    assert!(report["tester"]["warnings"].to_string().contains("asked for 400 a second"), "{report}");
+    // It cannot have done more than 100 a second, however many had begun.
+    let units = report["units"].as_u64().unwrap();
+    assert!(units <= 202, "{text}");
+    let over_time = report["series"]["units"].as_array().unwrap();
+    assert_eq!(over_time.iter().map(|count| count.as_u64().unwrap()).sum::<u64>(), units, "{report}");
+    // All 800 that should have begun in the window are in the latencies, and those that never began have waited.
+    let of_unit = report["latencies"].as_array().unwrap().iter().find(|latency| latency["step"] == "unit");
+    assert!((799..=801).contains(&of_unit.unwrap()["count"].as_u64().unwrap()), "{text}");
+    assert!(report["units_unfinished"].as_u64().unwrap() > 500, "{text}");
+    assert!(latency_us(&report, "unit", "max_us") > 1_000_000.0, "{text}");
+}
+
+/// The warm-up is long, and the session that fails in it fails once.
+#[test]
+fn errors_of_the_warm_up_are_told_apart_from_those_that_were_measured() {
+    let target =
+        format!("ftp://{}", fake::start(Faults { surplus_reply_to_first: true, ..Faults::default() }));
+    let arguments = ["noop", "--target", &target, "--sessions", "1", "--warmup", "2s", "--duration", "200ms"];
+    let (output, report) = report(&arguments);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stdout(&output).contains(" 0 errors (and 1 before or after)"), "{output:?}");
+    assert_eq!(report["errors"][0]["count"], 1, "{report}");
+    assert_eq!(report["errors"][0]["measured"], 0, "{report}");
 }

@@ -89,6 +89,12 @@ fn what_makes_no_sense_is_refused_in_one_line() {
         (&["noop", "--json", "/tmp/x", "--html", "/tmp/x"], "the same file"),
         (&["login", "--target", "ftp://[::1]:1", "--source-addresses", "4"], "nobody reaches ::1"),
         (&["noop", "--rate", "1e-300"], "at least --rate 0.1"),
+        (&["small-files", "--small-size", "999999G"], "at most --small-size "),
+        (&["pasv", "--small-size", "999999G"], "at most --small-size "),
+        (&["download", "--big-size", "999999G"], "at most --big-size "),
+        (&["upload", "--upload-size", "999999G"], "at most --upload-size "),
+        (&["fxp", "--upload-size", "999999G"], "at most --upload-size "),
+        (&["list", "--entries", "1000000000000000000"], "at most --entries "),
     ] {
         let output = loadtest(arguments);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
@@ -121,4 +127,21 @@ fn a_server_that_is_killed_in_the_run_ends_it_with_what_was_measured() {
     assert!(stdout(&output).contains("ENDED EARLY: the server's process has ended"), "{output:?}");
     assert!(report["units"].as_u64().unwrap() > 0, "{report}");
     assert!(report["measured_s"].as_f64().unwrap() < 50.0, "{report}");
+}
+
+#[test]
+fn pairs_are_kept_and_each_server_is_the_first_of_one() {
+    let ringftpd = support::ringftpd();
+    let ringftpd = ringftpd.to_str().unwrap();
+    let arguments =
+        ["compare", "noop", "--pairs", "2", "--duration", "200ms", "--warmup", "0s", "--seed", "5"];
+    let (output, report) = report(&[&arguments[..], &["--a", ringftpd, "--b", ringftpd]].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let pairs = report["pairs"].as_array().unwrap();
+    assert_eq!((&pairs[0]["first"], &pairs[1]["first"]), (&"a".into(), &"b".into()), "{report}");
+    for server in pairs.iter().flat_map(|pair| [&pair["a"], &pair["b"]]) {
+        assert_eq!(server["seed"], 5, "{report}");
+        assert!(server["measured_s"].as_f64().unwrap() > 0.0, "{report}");
+        assert!(server["processor_us_per_unit"].as_f64().unwrap() > 0.0, "{report}");
+    }
 }

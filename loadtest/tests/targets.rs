@@ -5,7 +5,7 @@ mod support;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use support::fake::{self, Faults, Then};
@@ -151,7 +151,8 @@ fn a_server_that_sends_without_end_is_told_and_does_not_keep_the_run() {
         (Then::ATrickle, "had not ended 0.5 s after the time was over"),
         (Then::AFlood, "more than the 17 bytes"),
     ] {
-        let target = format!("ftp://{}/file", fake::start(Faults { then, ..Faults::default() }));
+        let target =
+            format!("ftp://{}/file", fake::start(Faults { then, good_ones: 1, ..Faults::default() }));
         let arguments = ["download", "--target", &target, "--sessions", "2", "--warmup", "0s"];
         let output =
             support::loadtest(&[&arguments[..], &["--duration", "300ms", "--timeout", "500ms"]].concat());
@@ -160,10 +161,83 @@ fn a_server_that_sends_without_end_is_told_and_does_not_keep_the_run() {
     }
 }
 
+/// Whatever the server does, and whatever is asked for: bytes move all the time, and nothing would ever end.
+#[test]
+fn a_run_that_would_go_on_for_ever_ends_with_what_was_measured() {
+    let start = |good_ones, then| {
+        format!("ftp://{}/file", fake::start(Faults { then, good_ones, ..Faults::default() }))
+    };
+    let run = |arguments: &[&str], target: &str| {
+        let short = ["--sessions", "2", "--warmup", "0s", "--duration", "200ms", "--timeout", "400ms"];
+        support::loadtest(&[arguments, &["--target", target], &short].concat())
+    };
+    let output = run(&["list"], &start(3, Then::AFlood));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(support::stdout(&output).contains("goes on beyond its 2 lines"), "{output:?}");
+
+    let output = run(&["upload", "--upload-size", "99999999G"], &start(0, Then::TheFile));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let text = support::stdout(&output);
+    assert!(text.contains("ENDED EARLY: 2 sessions had not ended 4 s after the time was over"), "{text}");
+    assert!(text.contains("MiB a second"), "{text}");
+
+    for scenario in ["download", "list"] {
+        let output = run(&[scenario], &start(0, Then::AFlood));
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = support::stderr(&output);
+        assert!(said.contains("it had not ended after 4 s, ten times --timeout"), "{said}");
+    }
+}
+
+/// What it does not say that it knows, it is not asked for; what was stored is fetched and compared all the same.
+#[test]
+fn a_server_that_hangs_up_on_options_can_be_stored_to() {
+    let target = format!("ftp://{}", fake::start(Faults { hangs_up_on_opts: true, ..Faults::default() }));
+    let short = ["--sessions", "2", "--warmup", "0s", "--duration", "300ms", "--upload-size", "1K"];
+    let output = support::loadtest(&[&["upload", "--target", &target], &short[..]].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = support::stdout(&output);
+    let remark = text.lines().find(|line| line.ends_with("uploads compared by fetching them")).unwrap();
+    let numbers: Vec<u64> = remark.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let stored = text.lines().find_map(|line| line.trim().strip_suffix(" uploads stored")).unwrap();
+    // One for each session, of all that there were.
+    assert_eq!(numbers, [2, stored.parse().unwrap()], "{text}");
+    assert!(numbers[1] > 2, "{text}");
+}
+
+#[test]
+fn a_server_that_says_first_that_it_will_be_ready_is_waited_for() {
+    let target = fake::start(Faults { will_be_ready: true, ..Faults::default() });
+    let output = loadtest(&["login", "--duration", "200ms"], target);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    // It may say so once, and not for ever.
+    let said =
+        refusal(server(|mut connection| while connection.write_all(b"120 In a minute.\r\n").is_ok() {}));
+    assert!(said.contains("greeting: 120 In a minute."), "{said}");
+}
+
 #[test]
 fn a_name_without_an_address_is_told() {
     let output = support::loadtest(&["login", "--target", "ftp://nowhere.invalid"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let said = support::stderr(&output);
     assert!(said.contains("cannot resolve nowhere.invalid"), "{said}");
+}
+
+/// What of a server's processor time may be missing is told, and told is how to have all of it.
+#[test]
+fn a_server_whose_processes_come_and_go_is_told() {
+    let target = format!("ftp://{}", fake::start(Faults::default()));
+    for (script, comes_and_goes) in [("while :; do sh -c :; done", true), ("exec sleep 60", false)] {
+        let mut process = Command::new("sh").args(["-c", script]).stdout(Stdio::null()).spawn().unwrap();
+        let pid = process.id().to_string();
+        let arguments = ["noop", "--target", &target, "--sessions", "2", "--warmup", "0s"];
+        let output =
+            support::loadtest(&[&arguments[..], &["--duration", "500ms", "--server-pid", &pid]].concat());
+        process.kill().unwrap();
+        process.wait().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let text = support::stdout(&output);
+        assert_eq!(text.contains("--server-cgroup"), comes_and_goes, "{text}");
+    }
 }

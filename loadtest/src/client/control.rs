@@ -59,7 +59,10 @@ impl Control {
         let mut control =
             Self { slot: Rc::clone(slot), data, side, stream, decoder, unread: Vec::new(), ended: false };
         let began = slot.at(Step::Greeting);
-        control.expect(&[220]).await?;
+        // A server may say first that it will be ready (RFC 959 section 5.4); that is part of the wait, and of its timeout.
+        if control.expect(&[220, 120]).await?.number() == 120 {
+            control.expect(&[220]).await?;
+        }
         slot.done(Step::Greeting, began);
         Ok(control)
     }
@@ -192,6 +195,11 @@ impl Control {
         self.data = data;
     }
 
+    /// Whether the server tells hashes of files.
+    pub(crate) fn tells_hashes(&self) -> bool {
+        self.slot.plan.endpoint(self.side).tells_hashes
+    }
+
     /// The server's address, which data connections go to.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.stream.peer()
@@ -200,6 +208,10 @@ impl Control {
     /// The address that this session comes from.
     pub(crate) fn local_ip(&self) -> Result<IpAddr, Failure> {
         self.stream.local().map(|local| local.ip()).map_err(|error| self.slot.failed(error))
+    }
+
+    pub(crate) fn slot(&self) -> &Slot {
+        &self.slot
     }
 
     pub(crate) fn stream(&self) -> &Stream {

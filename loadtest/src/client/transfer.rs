@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
+use std::task::Poll;
 use std::time::Instant;
 
 use protocol::command::Command;
@@ -13,6 +14,10 @@ use super::{Control, DataEnd};
 use crate::content::Content;
 use crate::failure::Failure;
 use crate::measure::Step;
+
+/// So many pieces in a row, and the other sessions of the worker have their turn. The network may always be ready, and then nobody
+/// else would ever be, not even the clock.
+const PIECES_IN_A_ROW: u32 = 16;
 
 /// What is received or sent at a time.
 const DATA_BYTES: usize = 256 * 1024;
@@ -50,7 +55,8 @@ impl Control {
         let (stream, began) = self.begin_transfer(data, command).await?;
         let mut first = true;
         self.slot.at(Step::FirstByte);
-        loop {
+        for pieces in (0..PIECES_IN_A_ROW).cycle() {
+            let_others_go_after(pieces).await;
             let received = poll_fn(|context| {
                 DATA.with_borrow_mut(|buffer| {
                     let received = stream.poll_receive(context, buffer);
@@ -86,8 +92,10 @@ impl Control {
         mut fill: impl FnMut(u64, &mut [u8]),
     ) -> Result<(), Failure> {
         let (stream, began) = self.begin_transfer(data, &Command::Stor(path)).await?;
-        let mut sent = 0;
+        let (mut sent, mut pieces) = (0, 0_u32);
         while sent < length {
+            pieces = pieces.wrapping_add(1);
+            let_others_go_after(pieces).await;
             let size = usize::try_from(length - sent).unwrap_or(usize::MAX).min(DATA_BYTES);
             // Made afresh after each piece that the kernel took in part: pieces are made from their offsets.
             let piece = poll_fn(|context| {
@@ -134,4 +142,17 @@ impl Control {
         self.slot.done(Step::Completion, began);
         Ok(())
     }
+}
+
+/// After the last of some pieces, lets the other sessions of the worker go on.
+async fn let_others_go_after(pieces: u32) {
+    let mut is_their_turn = pieces % PIECES_IN_A_ROW == PIECES_IN_A_ROW - 1;
+    poll_fn(|context| {
+        if std::mem::take(&mut is_their_turn) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
 }

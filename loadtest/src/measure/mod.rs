@@ -6,7 +6,9 @@ mod series;
 mod step;
 mod window;
 
-pub(crate) use processor::{Memory, ProcessorClock, ServerUsage, descriptors, memory, own_processor_time};
+pub(crate) use processor::{
+    Memory, ProcessorClock, ProcessorSample, ServerUsage, descriptors, memory, own_processor_time,
+};
 pub(crate) use recorder::{Live, Recorder};
 pub(crate) use series::Series;
 pub(crate) use step::Step;

@@ -1,5 +1,6 @@
 //! What a server takes of the machine: processor time, memory, descriptors.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -8,6 +9,9 @@ use anyhow::{Context as _, bail};
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 use serde::{Deserialize, Serialize};
+
+/// How often a process and its descendants are read again, where some came or went meanwhile.
+const READINGS_MAX: usize = 20;
 
 /// A process's processor time: of all its threads, those that ended and the kernel's own for its rings among them, of
 /// its children, and of theirs. A second process may be added, where two servers do one work.
@@ -60,23 +64,90 @@ impl ProcessorClock {
         self.pid
     }
 
-    /// The processor time until now, to the nanosecond for living processes.
+    /// The processor time until now, read again until no process came or went meanwhile.
     ///
     /// # Errors
     ///
     /// If the process has ended.
-    pub(crate) fn now(&self) -> anyhow::Result<Duration> {
-        let gone = || format!("process {} has ended", self.pid);
-        let ended = ended_children(self.pid).with_context(gone)?;
-        let own = living(self.pid).with_context(gone)?;
-        if let Some(cgroup) = self.cgroup {
-            return cgroup_time(cgroup);
+    pub(crate) fn sample(&self) -> anyhow::Result<ProcessorSample> {
+        let mut sample = self.look()?;
+        for _ in 1..READINGS_MAX {
+            if sample.is_settled {
+                break;
+            }
+            sample = self.look()?;
         }
-        let children = children(self.pid).into_iter();
-        // A child that ends between two looks is counted by neither: its parent has it at the next.
-        let living = children.filter_map(|child| Self::of(child).now().ok()).sum::<Duration>();
-        let other = self.other.map(|other| Self::of(other).now()).transpose()?.unwrap_or_default();
-        Ok(own + ended + living + other)
+        Ok(sample)
+    }
+
+    /// The processor time until now, read once.
+    ///
+    /// # Errors
+    ///
+    /// If the process has ended.
+    pub(crate) fn look(&self) -> anyhow::Result<ProcessorSample> {
+        let mut sample = ProcessorSample::default();
+        if let Some(cgroup) = self.cgroup {
+            ended_children(self.pid).with_context(|| format!("process {} has ended", self.pid))?;
+            sample.time = cgroup_time(cgroup)?;
+            sample.is_settled = true;
+            return Ok(sample);
+        }
+        sample.is_settled = true;
+        for pid in [Some(self.pid), self.other].into_iter().flatten() {
+            sample.add(pid).with_context(|| format!("process {pid} has ended"))?;
+        }
+        Ok(sample)
+    }
+}
+
+/// The processor time of a server at a moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ProcessorSample {
+    pub(crate) time: Duration,
+    /// The processes that the server had started, and they in turn.
+    descendants: BTreeSet<Pid>,
+    /// What of the time is of processes that ended.
+    ended: Duration,
+    /// No process came or went while it was read.
+    is_settled: bool,
+}
+
+impl ProcessorSample {
+    /// Adds a process with its descendants.
+    ///
+    /// The kernel adds the time of a process that ended to that of its parent, once that has asked for it. A process that goes between
+    /// two of the readings below would be in neither, or in both: so it is looked before and after whether any did.
+    fn add(&mut self, root: Pid) -> anyhow::Result<()> {
+        let descendants = descendants(root);
+        let mut ended = ended_children(root)?;
+        let mut living = living(root)?;
+        for &process in &descendants {
+            let (Ok(of_ended), Ok(of_living)) = (ended_children_of_any(process), self::living(process))
+            else {
+                self.is_settled = false;
+                continue;
+            };
+            ended += of_ended;
+            living += of_living;
+        }
+        let ended_again = descendants.iter().try_fold(ended_children(root)?, |sum, &process| {
+            ended_children_of_any(process).map(|of_ended| sum + of_ended)
+        });
+        self.is_settled &=
+            ended_again.is_ok_and(|again| again == ended) && self::descendants(root) == descendants;
+        self.time += ended + living;
+        self.ended += ended;
+        self.descendants.extend(descendants);
+        Ok(())
+    }
+
+    /// Whether something may be missing between `before` and this: processes that came and went are known by what their parents
+    /// were told, if they asked.
+    pub(crate) fn may_have_missed_since(&self, before: &Self) -> bool {
+        !(self.is_settled && before.is_settled)
+            || self.ended != before.ended
+            || !before.descendants.is_subset(&self.descendants)
     }
 }
 
@@ -102,19 +173,30 @@ fn living(pid: Pid) -> nix::Result<Duration> {
     Ok(clock.now()?.into())
 }
 
-/// The processor time of children that were waited for, to a clock tick.
+/// The processor time of children that were waited for, to a clock tick, of a process that has not ended itself.
 fn ended_children(pid: Pid) -> anyhow::Result<Duration> {
+    let (state, time) = state_and_ended_children(pid)?;
+    if state == "Z" {
+        bail!("nobody has asked yet how it ended");
+    }
+    Ok(time)
+}
+
+/// The same of a process that may have ended, as long as nobody has asked how.
+fn ended_children_of_any(pid: Pid) -> anyhow::Result<Duration> {
+    state_and_ended_children(pid).map(|(_, time)| time)
+}
+
+fn state_and_ended_children(pid: Pid) -> anyhow::Result<(String, Duration)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name, in parentheses, may contain anything; the fields behind it are numbers, from the third on.
     let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-    if fields.first().is_some_and(|state| *state == "Z") {
-        bail!("nobody has asked yet how it ended");
-    }
+    let state = fields.first().copied().unwrap_or_default().to_owned();
     let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u32>().ok()).unwrap_or(0);
     let (user, system) = (ticks(16 - 3), ticks(17 - 3));
     let ticks_per_second =
         sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u32::try_from(ticks).ok());
-    Ok(Duration::from_secs(1) * (user + system) / ticks_per_second.unwrap_or(100))
+    Ok((state, Duration::from_secs(1) * (user + system) / ticks_per_second.unwrap_or(100)))
 }
 
 fn children(pid: Pid) -> Vec<Pid> {
@@ -124,6 +206,16 @@ fn children(pid: Pid) -> Vec<Pid> {
         .flat_map(|line| line.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>())
         .map(Pid::from_raw)
         .collect()
+}
+
+/// The children of a process, theirs, and so on.
+fn descendants(pid: Pid) -> BTreeSet<Pid> {
+    let mut found = BTreeSet::new();
+    let mut parents = vec![pid];
+    while let Some(parent) = parents.pop() {
+        parents.extend(children(parent).into_iter().filter(|&child| found.insert(child)));
+    }
+    found
 }
 
 /// Memory of a process, in bytes.
@@ -173,9 +265,9 @@ mod tests {
     fn this_process_has_a_clock_memory_and_descriptors() {
         let pid = Pid::this();
         let clock = ProcessorClock::of(pid);
-        let before = clock.now().unwrap();
+        let before = clock.look().unwrap().time;
         let mut spun = 0_u64;
-        while clock.now().unwrap() == before {
+        while clock.look().unwrap().time == before {
             spun += 1;
         }
         assert!(spun < u64::MAX);
@@ -188,20 +280,69 @@ mod tests {
     fn a_child_is_not_this_process() {
         let mut child = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
         let clock = ProcessorClock::of(Pid::this());
-        let before = (clock.now().unwrap(), own_processor_time());
+        let time = || clock.look().unwrap().time;
+        let before = (time(), own_processor_time());
         let half_a_second = Duration::from_millis(500);
-        while clock.now().unwrap() - before.0 < half_a_second {
+        while time().saturating_sub(before.0) < half_a_second {
             std::thread::sleep(Duration::from_millis(10));
         }
         child.kill().unwrap();
         child.wait().unwrap();
         // Other tests run in this process at the same time.
-        assert!(own_processor_time() - before.1 < clock.now().unwrap() - before.0);
+        assert!(own_processor_time() - before.1 < time() - before.0);
+    }
+
+    /// A process whose grandchild has done its work and ended, which nobody has asked about.
+    #[test]
+    fn a_descendant_that_has_just_ended_is_not_lost() {
+        let work = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
+        let script = r#"sh -c 'sh -c "$0" & exec sleep 60' "$0" & exec sleep 60"#;
+        let mut server = std::process::Command::new("sh");
+        // What is left of it, should this test fail, keeps nobody waiting for its output.
+        server
+            .args(["-c", script, work])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
+        let mut server = server.spawn().unwrap();
+        let root = Pid::from_raw(i32::try_from(server.id()).unwrap());
+        let clock = ProcessorClock::of(root);
+        let ended = loop {
+            let state = |pid: &Pid| state_and_ended_children(*pid).is_ok_and(|(state, _)| state == "Z");
+            if let Some(ended) = descendants(root).into_iter().find(state) {
+                break ended;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let after = clock.sample().unwrap();
+        let worked = living(ended).unwrap();
+        assert!(worked > Duration::from_millis(20), "{worked:?}");
+        assert!(after.is_settled && after.time >= worked, "{after:?} without {worked:?}");
+        let parent = descendants(root).into_iter().find(|&pid| children(pid).contains(&ended)).unwrap();
+        for pid in [parent, root] {
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        }
+        server.wait().unwrap();
+        assert!(clock.sample().is_err());
+    }
+
+    #[test]
+    fn processes_that_come_and_go_are_told() {
+        let with = |pids: &[i32], ended, is_settled| ProcessorSample {
+            time: Duration::ZERO,
+            descendants: pids.iter().copied().map(Pid::from_raw).collect(),
+            ended: Duration::from_millis(ended),
+            is_settled,
+        };
+        let before = with(&[7, 8], 10, true);
+        assert!(!with(&[7, 8, 9], 10, true).may_have_missed_since(&before));
+        assert!(with(&[7, 9], 10, true).may_have_missed_since(&before));
+        assert!(with(&[7, 8], 20, true).may_have_missed_since(&before));
+        assert!(with(&[7, 8], 10, false).may_have_missed_since(&before));
     }
 
     #[test]
     fn a_process_that_is_not_there_is_an_error() {
-        assert!(ProcessorClock::of(Pid::from_raw(i32::MAX)).now().is_err());
+        assert!(ProcessorClock::of(Pid::from_raw(i32::MAX)).sample().is_err());
         assert!(memory(Pid::from_raw(i32::MAX)).is_none());
     }
 }

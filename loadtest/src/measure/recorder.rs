@@ -15,6 +15,8 @@ const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
 /// Times are told apart to three digits, and not below a tenth of a microsecond.
 const LATENCY_NS_MIN: u64 = 100;
 const DIGITS: u8 = 3;
+/// A loop that is as late as that stood still, whatever a unit takes.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
 
 /// The step and the kind of a failure.
 type ErrorKey = (Step, String);
@@ -23,6 +25,8 @@ type ErrorKey = (Step, String);
 #[derive(Debug, Clone)]
 pub(crate) struct ErrorTally {
     pub(crate) count: u64,
+    /// Those of them that came while it was measured.
+    pub(crate) measured: u64,
     pub(crate) example: String,
 }
 
@@ -45,10 +49,15 @@ pub(crate) struct Recorder {
     /// Remarks of the scenario, by name: how many connect-backs came from the port that they should.
     pub(crate) remarks: BTreeMap<&'static str, u64>,
     pub(crate) series: Series,
+    /// Units that were completed while it was measured, whenever they began.
     pub(crate) units: u64,
+    /// Units of an open loop that should have begun while it was measured, and never ended.
+    pub(crate) unfinished: u64,
     pub(crate) bytes: u64,
-    /// How late the worker's own loop was.
+    /// How late the worker's own loop was at each of its ticks.
     pub(crate) lateness: Histogram<u64>,
+    /// How long it stood still, all in all: the sum of the pauses of [`PAUSE_MIN`] or more.
+    pub(crate) paused: Duration,
     pub(crate) live: Arc<Live>,
 }
 
@@ -61,8 +70,10 @@ impl Recorder {
             remarks: BTreeMap::new(),
             series: Series::new(&window),
             units: 0,
+            unfinished: 0,
             bytes: 0,
             lateness: latencies(),
+            paused: Duration::ZERO,
             live,
         }
     }
@@ -74,16 +85,27 @@ impl Recorder {
         }
     }
 
-    /// A unit of the scenario is complete; whether it counts.
+    /// A unit of the scenario is complete; whether that was while it was measured. What a server does in a time is what it
+    /// completes in it; how long it took belongs to when it should have begun, in an open loop.
     pub(crate) fn unit(&mut self, began: Instant, ended: Instant) -> bool {
         self.live.units.fetch_add(1, Ordering::Relaxed);
-        let counts = self.window.counts(began, ended);
+        self.step(Step::Unit, began, ended);
+        let counts = self.window.contains(ended);
         if counts {
             self.units += 1;
             self.series.add_unit(&self.window, ended);
-            record(&mut self.histograms[Step::Unit as usize], ended.saturating_duration_since(began));
         }
         counts
+    }
+
+    /// So many units that should have begun at `began` have not ended at `now`, and nobody waits for them any more. In an open
+    /// loop they are in the latencies, as long as they have waited: left out, the slowest would be missing.
+    pub(crate) fn unfinished(&mut self, began: Instant, now: Instant, count: u64) {
+        if self.window.counts_starts() && self.window.contains(began) {
+            self.unfinished += count;
+            let latency = nanoseconds(now.saturating_duration_since(began));
+            self.histograms[Step::Unit as usize].saturating_record_n(latency, count);
+        }
     }
 
     pub(crate) fn bytes(&mut self, bytes: u64, moment: Instant) {
@@ -97,11 +119,13 @@ impl Recorder {
     pub(crate) fn failure(&mut self, failure: &Failure, moment: Instant) {
         self.live.errors.fetch_add(1, Ordering::Relaxed);
         self.series.add_error(&self.window, moment);
-        let tally = self
-            .errors
-            .entry((failure.step, failure.cause.kind()))
-            .or_insert_with(|| ErrorTally { count: 0, example: failure.cause.to_string() });
+        let tally = self.errors.entry((failure.step, failure.cause.kind())).or_insert_with(|| ErrorTally {
+            count: 0,
+            measured: 0,
+            example: failure.cause.to_string(),
+        });
         tally.count += 1;
+        tally.measured += u64::from(self.window.contains(moment));
     }
 
     pub(crate) fn remark(&mut self, name: &'static str, count: u64) {
@@ -110,8 +134,21 @@ impl Recorder {
         }
     }
 
-    pub(crate) fn late(&mut self, by: Duration) {
-        record(&mut self.lateness, by);
+    /// The worker's loop came at `now` to `count` ticks, the first of them due at `first` and the others each a period later.
+    ///
+    /// Each is as late as itself: a pause that swallowed a thousand ticks makes a thousand late, as it does with whatever
+    /// else was due meanwhile. Counted once, it would vanish among the ticks that were in time.
+    pub(crate) fn ticked(&mut self, first: Instant, period: Duration, count: u32, now: Instant) {
+        let mut due = first;
+        for _ in 0..count {
+            if self.window.is_in_latencies(due) {
+                record(&mut self.lateness, now - due);
+            }
+            due += period;
+        }
+        if now.saturating_duration_since(first) >= PAUSE_MIN {
+            self.paused += self.window.part_in_latencies(first, now);
+        }
     }
 
     /// Adds another worker's measurements.
@@ -121,15 +158,19 @@ impl Recorder {
             let _ = ours.add(theirs);
         }
         let _ = self.lateness.add(&other.lateness);
+        self.paused += other.paused;
         for (key, tally) in other.errors {
             let example = tally.example;
-            self.errors.entry(key).or_insert(ErrorTally { count: 0, example }).count += tally.count;
+            let ours = self.errors.entry(key).or_insert(ErrorTally { count: 0, measured: 0, example });
+            ours.count += tally.count;
+            ours.measured += tally.measured;
         }
         for (name, count) in other.remarks {
             *self.remarks.entry(name).or_default() += count;
         }
         self.series.merge(&other.series);
         self.units += other.units;
+        self.unfinished += other.unfinished;
         self.bytes += other.bytes;
     }
 }
@@ -139,7 +180,11 @@ fn latencies() -> Histogram<u64> {
 }
 
 fn record(histogram: &mut Histogram<u64>, duration: Duration) {
-    histogram.saturating_record(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+    histogram.saturating_record(nanoseconds(duration));
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -165,7 +210,51 @@ mod tests {
         let failure = Failure { step: Step::Login, cause: Cause::Closed };
         recorder.failure(&failure, began);
         recorder.failure(&failure, began + 3 * second);
-        assert_eq!(recorder.errors[&(Step::Login, String::from("closed by server"))].count, 2);
+        let tally = &recorder.errors[&(Step::Login, String::from("closed by server"))];
+        assert_eq!((tally.count, tally.measured), (2, 1));
+    }
+
+    #[test]
+    fn a_pause_makes_every_tick_late_that_it_swallows() {
+        let began = Instant::now();
+        let mut recorder = recorder(began);
+        let (second, period) = (Duration::from_secs(1), Duration::from_millis(10));
+        // In time until the fifth second, then a second of nothing, and in time again to the end.
+        for tick in (100..500).chain(601..1100) {
+            recorder.ticked(began + tick * period, period, 1, began + tick * period);
+        }
+        recorder.ticked(began + 5 * second, period, 101, began + 6 * second);
+        assert_eq!(recorder.lateness.len(), 1000);
+        assert_eq!(recorder.paused, second);
+        let late = |quantile| Duration::from_nanos(recorder.lateness.value_at_quantile(quantile));
+        assert!(late(0.8) < period && late(0.95) > second / 3 && late(0.99) > second * 4 / 5);
+        // What is before the window or after it is in no latency.
+        recorder.ticked(began, period, 50, began + second / 2);
+        recorder.ticked(began + 12 * second, period, 50, began + 13 * second);
+        assert_eq!((recorder.lateness.len(), recorder.paused), (1000, second));
+    }
+
+    /// A server that does half of what is asked for, one unit after another.
+    #[test]
+    fn an_overloaded_open_loop_counts_what_ended_in_time_and_forgets_nothing() {
+        let (began, second) = (Instant::now(), Duration::from_secs(1));
+        let window = Window::of_starts(began, second, 10 * second);
+        let mut recorder = Recorder::new(window, Arc::default());
+        let due = |unit: u32| began + unit * second / 10;
+        for unit in 0..110 {
+            let ended = began + (unit + 1) * second / 5;
+            if ended < began + 11 * second {
+                recorder.unit(due(unit), ended);
+            } else {
+                recorder.unfinished(due(unit), began + 11 * second, 1);
+            }
+        }
+        assert_eq!((recorder.units, recorder.unfinished), (50, 56));
+        assert_eq!(recorder.series.units.iter().sum::<u64>(), 50);
+        // Of all that should have begun while it was measured, and of nothing else.
+        let units = &recorder.histograms[Step::Unit as usize];
+        assert_eq!(units.len(), 100);
+        assert!(units.max() > 5_000_000_000, "{}", units.max());
     }
 
     #[test]

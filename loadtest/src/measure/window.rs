@@ -11,7 +11,7 @@ pub(crate) struct Window {
     counts: Counts,
 }
 
-/// What is in the window.
+/// Whose latencies are in the window. What is completed in it is the same for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Counts {
     /// What ends in it: in a closed loop, whatever is under way when it closes says nothing.
@@ -44,14 +44,31 @@ impl Window {
         self.counts == Counts::Rounds
     }
 
+    /// Whether latencies are of what should have begun in it, as in an open loop.
+    pub(crate) fn counts_starts(&self) -> bool {
+        self.counts == Counts::Starts
+    }
+
     /// Whether what happens at `moment` happens while it is measured.
     pub(crate) fn contains(&self, moment: Instant) -> bool {
         self.opens <= moment && (moment < self.closes || self.has_rounds())
     }
 
-    /// Whether what began and ended then counts.
+    /// Whether what happens at `moment` is in latencies: where what was begun in time is measured to its end, what comes after
+    /// the window's close is, too.
+    pub(crate) fn is_in_latencies(&self, moment: Instant) -> bool {
+        self.opens <= moment && (moment < self.closes || self.counts != Counts::Ends)
+    }
+
+    /// The part of the time from `began` to `ended` that is in latencies.
+    pub(crate) fn part_in_latencies(&self, began: Instant, ended: Instant) -> Duration {
+        let ended = if self.counts == Counts::Ends { ended.min(self.closes) } else { ended };
+        ended.saturating_duration_since(began.max(self.opens))
+    }
+
+    /// Whether the latency of what began and ended then counts.
     pub(crate) fn counts(&self, began: Instant, ended: Instant) -> bool {
-        self.contains(if self.counts == Counts::Starts { began } else { ended })
+        self.contains(if self.counts_starts() { began } else { ended })
     }
 
     pub(crate) fn duration(&self) -> Duration {

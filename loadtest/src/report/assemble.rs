@@ -5,12 +5,19 @@ use hdrhistogram::Histogram;
 use super::{ErrorCount, Latency, Report, Tester};
 use crate::measure::{Recorder, ServerUsage, Step};
 use crate::plan::Plan;
-use crate::scenario::Scenario;
+use crate::scenario::{COMPARED_BY_FETCHING, COMPARED_BY_HASH, STORED, Scenario};
 
 /// Above this part of its cores the tester is as likely the bottleneck as the server.
 const SATURATED_SHARE: f64 = 0.9;
-/// Above this lateness at p99, in microseconds, the latencies are as much the tester's as the server's.
-const LATE_US: f64 = 5000.0;
+/// Pauses of the tester that are a larger part of the time than that are in the p99.9 of what should have begun at any time.
+const PAUSED_SHARE: f64 = 0.001;
+/// A lateness that is as large a part of a latency, and no less than so many microseconds, makes it as much the tester's as the
+/// server's.
+const LATE_SHARE: f64 = 0.5;
+const LATE_US_MIN: f64 = 1000.0;
+/// A server that does less than this part of what an open loop asks for does not keep up with it; of a few units it cannot be told.
+const KEPT_UP_SHARE: f64 = 0.95;
+const MISSING_MIN: f64 = 2.0;
 const GIB: f64 = 1_073_741_824.0;
 /// Points of a percentile curve in each halving of the distance to 1.
 const POINTS_PER_HALVING: u32 = 4;
@@ -26,6 +33,7 @@ pub(crate) struct Findings {
     pub(crate) leftovers: Vec<String>,
     pub(crate) connection_table_full: bool,
     pub(crate) tester_processor_s: f64,
+    pub(crate) warnings: Vec<String>,
     pub(crate) server: Option<ServerUsage>,
 }
 
@@ -36,7 +44,9 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
         |amount: f64| if findings.measured_s > 0.0 { amount / findings.measured_s } else { 0.0 };
     let (units_per_s, processors) =
         (each_second(count(recorder.units)), each_second(findings.tester_processor_s));
-    let mut tester = tester(recorder, processors, findings.workers);
+    let mut tester = tester(recorder, processors, findings.measured_s, findings.workers);
+    tester.warnings.extend(not_kept_up(plan.rate, recorder, units_per_s, findings.measured_s));
+    tester.warnings.extend(findings.warnings);
     if findings.connection_table_full {
         tester.warnings.push(String::from(
             "this machine's table of tracked connections (nf_conntrack) is full: the kernel drops packets of new ones, and \
@@ -63,10 +73,11 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
         ended_early: findings.ended_early,
         units: recorder.units,
         units_per_s,
+        units_unfinished: recorder.unfinished,
         bytes: recorder.bytes,
         latencies: latencies(recorder),
         errors: errors(recorder),
-        remarks: recorder.remarks.iter().map(|(name, &count)| ((*name).to_owned(), count)).collect(),
+        remarks: remarks(recorder),
         leftovers: findings.leftovers,
         tester,
         server,
@@ -115,37 +126,93 @@ fn latency(step: Step, histogram: &Histogram<u64>) -> Latency {
     }
 }
 
+/// What to say of an open loop whose server did less than it was asked for.
+fn not_kept_up(rate: Option<f64>, recorder: &Recorder, units_per_s: f64, measured_s: f64) -> Option<String> {
+    let rate = rate?;
+    let missing = rate * measured_s - count(recorder.units);
+    let falls_behind = missing >= MISSING_MIN && units_per_s < KEPT_UP_SHARE * rate;
+    falls_behind.then(|| {
+        format!(
+            "asked for {rate} a second, the server did {units_per_s:.1}: what waits becomes more as long as the run lasts, and \
+             latencies say how long that was"
+        )
+    })
+}
+
+fn remarks(recorder: &Recorder) -> Vec<(String, u64)> {
+    // Of what was compared it is told of how many, in one line.
+    let stored = recorder.remarks.get(STORED).copied();
+    let name = |name: &str| match stored {
+        Some(stored) if [COMPARED_BY_HASH, COMPARED_BY_FETCHING].contains(&name) => {
+            format!("of {stored} {name}")
+        }
+        _ => name.to_owned(),
+    };
+    let mut remarks: Vec<_> = recorder.remarks.iter().map(|(&named, &count)| (name(named), count)).collect();
+    if recorder.unfinished > 0 {
+        let what =
+            "units were due and did not end: in the latencies they are as long as they had waited, at least";
+        remarks.push((what.to_owned(), recorder.unfinished));
+    }
+    remarks
+}
+
 fn errors(recorder: &Recorder) -> Vec<ErrorCount> {
     let count = recorder.errors.iter().map(|((step, kind), tally)| ErrorCount {
         step: step.name().to_owned(),
         kind: kind.clone(),
         count: tally.count,
+        measured: tally.measured,
         example: tally.example.clone(),
     });
     count.collect()
 }
 
-fn tester(recorder: &Recorder, processors: f64, workers: usize) -> Tester {
+fn tester(recorder: &Recorder, processors: f64, measured_s: f64, workers: usize) -> Tester {
     #[expect(clippy::cast_precision_loss, reason = "a number of cores")]
-    let processor_share = processors / workers.max(1) as f64;
-    let lateness_p99_us = microseconds(recorder.lateness.value_at_quantile(0.99));
+    let cores = workers.max(1) as f64;
+    let processor_share = processors / cores;
+    let is_saturated = processor_share > SATURATED_SHARE;
+    let others = if is_saturated { "" } else { " (others take its cores)" };
     let mut warnings = Vec::new();
-    if processor_share > SATURATED_SHARE {
+    if is_saturated {
         warnings.push(format!(
             "the tester used {:.0}% of its cores: rates and latencies may be its own and not the server's; processor time \
              for each unit is not touched by this",
             processor_share * 100.0
         ));
     }
-    if lateness_p99_us > LATE_US {
+    let late_us = |quantile| microseconds(recorder.lateness.value_at_quantile(quantile));
+    let (lateness_max_us, paused_s) = (microseconds(recorder.lateness.max()), recorder.paused.as_secs_f64());
+    if paused_s / cores > PAUSED_SHARE * measured_s {
         warnings.push(format!(
-            "the tester's loops were up to {:.1} ms late (p99){}: latencies below that say nothing",
-            lateness_p99_us / 1000.0,
-            if processor_share > SATURATED_SHARE { "" } else { ", others take its cores" }
+            "the tester itself stood still for {:.1} ms of the {:.0} ms measured, for up to {:.1} ms at once{others}: rates, and \
+             the latencies of what was due meanwhile, are its own",
+            paused_s / cores * 1000.0,
+            measured_s * 1000.0,
+            lateness_max_us / 1000.0,
         ));
     }
-    let lateness_max_us = microseconds(recorder.lateness.max());
-    Tester { processor_share, lateness_p99_us, lateness_max_us, warnings }
+    let units = &recorder.histograms[Step::Unit as usize];
+    for (name, quantile) in [("p99", 0.99), ("p99.9", 0.999)] {
+        let (late_us, unit_us) = (late_us(quantile), microseconds(units.value_at_quantile(quantile)));
+        if !units.is_empty() && late_us >= LATE_US_MIN && late_us >= LATE_SHARE * unit_us {
+            warnings.push(format!(
+                "the tester's loops were late by {:.1} ms at {name}{others}, and the {name} of the units is {:.1} ms: it is as \
+                 much the tester's as the server's",
+                late_us / 1000.0,
+                unit_us / 1000.0,
+            ));
+        }
+    }
+    Tester {
+        processor_share,
+        lateness_p99_us: late_us(0.99),
+        lateness_p999_us: late_us(0.999),
+        lateness_max_us,
+        paused_s,
+        warnings,
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "an hour in nanoseconds has fewer than 52 bits")]
@@ -156,4 +223,42 @@ fn microseconds(nanoseconds: u64) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "counts of a run stay below 2^52")]
 fn count(number: u64) -> f64 {
     number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use crate::measure::Window;
+
+    /// Ten seconds whose units each took `unit`, in which the loop stood still for so long, once.
+    fn after_a_pause(pause: Duration, unit: Duration) -> Tester {
+        let began = Instant::now();
+        let (second, period) = (Duration::from_secs(1), Duration::from_millis(10));
+        let mut recorder = Recorder::new(Window::new(began, Duration::ZERO, 10 * second), Arc::default());
+        for tick in 0..900 {
+            recorder.unit(began + tick * period, began + tick * period + unit);
+            recorder.ticked(began + tick * period, period, 1, began + tick * period);
+        }
+        let swallowed = u32::try_from(pause.as_nanos() / period.as_nanos()).unwrap() + 1;
+        recorder.ticked(began + 9 * second, period, swallowed, began + 9 * second + pause);
+        tester(&recorder, 0.1, 10.0, 1)
+    }
+
+    #[test]
+    fn one_pause_of_the_tester_is_told_where_it_matters() {
+        let millisecond = Duration::from_millis(1);
+        let tester = after_a_pause(1000 * millisecond, millisecond);
+        assert!(tester.warnings[0].contains("stood still for 1000.0 ms of the 10000 ms"), "{tester:?}");
+        assert!(
+            tester.warnings[1].contains("late by 9") && tester.warnings[1].contains("at p99"),
+            "{tester:?}"
+        );
+        assert_eq!(tester.warnings.len(), 3, "{tester:?}");
+        // In less than a thousandth of the time, and not with units that take longer themselves.
+        assert_eq!(after_a_pause(4 * millisecond, 20 * millisecond).warnings, Vec::<String>::new());
+        assert_eq!(after_a_pause(Duration::ZERO, millisecond).warnings, Vec::<String>::new());
+    }
 }

@@ -36,8 +36,12 @@ pub(crate) struct Report {
     pub(crate) measured_s: f64,
     /// Why the run ended before its time, if it did.
     pub(crate) ended_early: Option<String>,
+    /// Units that were completed while it was measured, whenever they began.
     pub(crate) units: u64,
     pub(crate) units_per_s: f64,
+    /// Units of an open loop that should have begun meanwhile and never ended; latencies have them for as long as they waited.
+    #[serde(default)]
+    pub(crate) units_unfinished: u64,
     pub(crate) bytes: u64,
     pub(crate) latencies: Vec<Latency>,
     pub(crate) errors: Vec<ErrorCount>,
@@ -71,7 +75,11 @@ pub(crate) struct Latency {
 pub(crate) struct ErrorCount {
     pub(crate) step: String,
     pub(crate) kind: String,
+    /// From the run's beginning to its end.
     pub(crate) count: u64,
+    /// Those of them that came while it was measured, as the units did.
+    #[serde(default)]
+    pub(crate) measured: u64,
     pub(crate) example: String,
 }
 
@@ -80,9 +88,14 @@ pub(crate) struct ErrorCount {
 pub(crate) struct Tester {
     /// Its processor time as a part of what its cores had, 0 to 1.
     pub(crate) processor_share: f64,
-    /// How late its loops were, in microseconds.
+    /// How late its loops were, in microseconds, at each of the moments at which something might have been due.
     pub(crate) lateness_p99_us: f64,
+    #[serde(default)]
+    pub(crate) lateness_p999_us: f64,
     pub(crate) lateness_max_us: f64,
+    /// How long its loops stood still, in seconds, taken together.
+    #[serde(default)]
+    pub(crate) paused_s: f64,
     /// What that means for the figures, if anything.
     pub(crate) warnings: Vec<String>,
 }
@@ -90,6 +103,11 @@ pub(crate) struct Tester {
 impl Report {
     pub(crate) fn error_count(&self) -> u64 {
         self.errors.iter().map(|error| error.count).sum()
+    }
+
+    /// Those that came while it was measured.
+    pub(crate) fn errors_measured(&self) -> u64 {
+        self.errors.iter().map(|error| error.measured).sum()
     }
 
     /// Whether everything went as it should.

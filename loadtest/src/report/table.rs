@@ -45,7 +45,12 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
         let rate = report.bytes as f64 / report.measured_s / (1024.0 * 1024.0);
         write!(out, ", {rate:.1} MiB a second")?;
     }
-    writeln!(out, ", {} errors", report.error_count())?;
+    write!(out, ", {} errors", report.errors_measured())?;
+    let others = report.error_count() - report.errors_measured();
+    if others > 0 {
+        write!(out, " (and {others} before or after)")?;
+    }
+    writeln!(out)?;
     write_latencies(out, report)?;
     write_errors(out, report)?;
     for (name, count) in &report.remarks {
@@ -109,9 +114,13 @@ fn write_errors(out: &mut String, report: &Report) -> std::fmt::Result {
     if report.errors.is_empty() {
         return writeln!(out);
     }
-    writeln!(out, "\n  {:<14}{:>10}  {:<20} the first one", "errors in", "count", "kind")?;
+    writeln!(out, "\n  {:<14}{:>10}{:>10}  {:<20} the first one", "errors in", "measured", "in all", "kind")?;
     for error in &report.errors {
-        writeln!(out, "  {:<14}{:>10}  {:<20} {}", error.step, error.count, error.kind, error.example)?;
+        writeln!(
+            out,
+            "  {:<14}{:>10}{:>10}  {:<20} {}",
+            error.step, error.measured, error.count, error.kind, error.example
+        )?;
     }
     writeln!(out)
 }

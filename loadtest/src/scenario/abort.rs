@@ -1,6 +1,7 @@
 //! Clients that vanish at random points: before the greeting, in the middle of a line, between PASV and its connection,
 //! in the middle of a download or of an upload. What they leave behind is looked for when all are gone.
 
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -62,10 +63,10 @@ async fn vanish_at(slot: &Rc<Slot>, point: Point) -> Result<(), Failure> {
         Point::Downloading => {
             control.login().await?;
             let data = control.open_data().await?;
-            control.send(&Command::Retr(slot.file().0)).await?;
-            drop(data);
+            // With the first bytes it is gone: the others are on their way, or still to be sent.
+            control.download(data, &Command::Retr(slot.file().0), |_| ControlFlow::Break(())).await?;
         }
-        Point::Uploading => upload_a_part(slot, &mut control).await?,
+        Point::Uploading => return upload_a_part(slot, control).await,
     }
     if slot.random.below(2) == 0 {
         reset(control.stream());
@@ -73,9 +74,9 @@ async fn vanish_at(slot: &Rc<Slot>, point: Point) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sends a part of a file and vanishes: the control connection first, or both with a reset, so that nobody can take the
-/// end of the data connection for the end of the file.
-async fn upload_a_part(slot: &Rc<Slot>, control: &mut Control) -> Result<(), Failure> {
+/// Sends a part of a file and vanishes: the control connection first, as it may, and then the data connection, always with a reset, so
+/// that nobody can take its end for the end of the file.
+async fn upload_a_part(slot: &Rc<Slot>, mut control: Control) -> Result<(), Failure> {
     control.login().await?;
     let mut path = slot.plan.server.upload_folder.clone();
     let name = format!("{}{}-{}", slot.plan.abandoned_prefix(), slot.number, slot.begun.get());
@@ -83,7 +84,12 @@ async fn upload_a_part(slot: &Rc<Slot>, control: &mut Control) -> Result<(), Fai
     let data = control.open_data().await?;
     let (stream, _) = control.begin_transfer(data, &Command::Stor(&path)).await?;
     stream.send_all(&[b'x'; SENT_BYTES]).await.map_err(|error| slot.failed(error))?;
+    if slot.random.below(2) == 0 {
+        reset(control.stream());
+    }
+    drop(control);
     reset(&stream);
+    drop(stream);
     Ok(())
 }
 

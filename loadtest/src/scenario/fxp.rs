@@ -40,6 +40,7 @@ pub(super) async fn session(slot: Rc<Slot>) -> Result<(), Failure> {
                 Side::Other => "transfers from the other server",
             });
         }
+        slot.remark(upload::STORED);
         upload::compare(&slot, to, &name, content).await?;
         to.command(&Command::Dele(&name), &[250]).await?;
     }

@@ -17,6 +17,7 @@ mod upload;
 
 pub(crate) use list::listing;
 pub(crate) use mixed::Mix;
+pub(crate) use upload::{COMPARED_BY_FETCHING, COMPARED_BY_HASH, STORED};
 
 use std::rc::Rc;
 
@@ -109,6 +110,11 @@ impl Scenario {
             Self::ConnectBack => 3,
             _ => 2,
         }
+    }
+
+    /// How many local ports a session takes for itself: that of its control connection, and one that it listens on.
+    pub(crate) fn local_ports_per_session(self) -> usize {
+        if self == Self::ConnectBack { 2 } else { 1 }
     }
 
     /// How many a server of the tester's own has for it: the connections, and the file.

@@ -8,4 +8,4 @@ mod tree;
 pub(crate) use affinity::cores;
 pub(crate) use find::listening_process;
 pub(crate) use own::{OwnServer, ServerCommand};
-pub(crate) use tree::{Tree, TreeFiles};
+pub(crate) use tree::{DIFFERENT_FILES, Tree, TreeFiles};

@@ -17,7 +17,9 @@ const SMALL: &str = "1k.bin";
 /// The file that goes from server to server.
 const EXCHANGED: &str = "exchanged.bin";
 /// Many small files, all different, so that a data connection that reached the wrong session is noticed.
-const DIFFERENT_FILES: usize = 1024;
+pub(crate) const DIFFERENT_FILES: usize = 1024;
+/// A file that is fetched in part is longer than what the kernel takes of it before anybody reads.
+const CUT_BYTES: u64 = 16 * 1024 * 1024;
 /// Big files repeat after this many bytes.
 const BLOCK_BYTES: usize = 1024 * 1024 - 3;
 
@@ -57,6 +59,7 @@ impl Tree {
         fs::create_dir(tree.path().join("upload"))?;
         match scenario {
             Scenario::Download => tree.add_big(&random, sizes.big_bytes)?,
+            Scenario::Abort => tree.add_big(&random, CUT_BYTES)?,
             Scenario::Fxp => tree.add_file(EXCHANGED, random.bytes(sizes.exchanged_bytes))?,
             Scenario::Pasv | Scenario::ConnectBack if sizes.different => {
                 fs::create_dir(tree.path().join("small"))?;

@@ -1,6 +1,6 @@
 //! A small FTP server with faults that can be chosen.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,11 +10,16 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
+/// More is not kept of what is stored.
+const KEPT_BYTES_MAX: u64 = 1024 * 1024;
+
 /// What is wrong with a server.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     /// Everybody who says `NOOP` from this one on waits that long, once: the whole server stalls.
     pub(crate) stall_at_noop: Option<(u64, Duration)>,
+    /// Every `NOOP` takes the whole server that long.
+    pub(crate) noop_takes: Duration,
     /// Nobody is answered any more from this `NOOP` on.
     pub(crate) silent_from_noop: Option<u64>,
     /// The answer to `NOOP`, if it is not 200.
@@ -23,10 +28,18 @@ pub(crate) struct Faults {
     pub(crate) other_bytes_after: Option<u64>,
     /// No directory is listed.
     pub(crate) lists_nothing: bool,
-    /// What comes of every file but the first.
+    /// What comes of every file and listing, from which one on.
     pub(crate) then: Then,
+    /// So many come as they should before that.
+    pub(crate) good_ones: u64,
+    /// It says before its greeting that it will be ready.
+    pub(crate) will_be_ready: bool,
+    /// It hangs up on an `OPTS`.
+    pub(crate) hangs_up_on_opts: bool,
     /// Replies to a `NOOP` that nobody asked for.
     pub(crate) surplus_replies: usize,
+    /// One, to the first `NOOP`.
+    pub(crate) surplus_reply_to_first: bool,
     /// Data connections to the client come from this address.
     pub(crate) connects_from: Option<Ipv4Addr>,
 }
@@ -46,7 +59,8 @@ struct State {
     faults: Faults,
     noops: AtomicU64,
     sent: AtomicU64,
-    stored: Mutex<BTreeSet<String>>,
+    /// The beginnings of what was stored.
+    stored: Mutex<BTreeMap<String, Vec<u8>>>,
     whole_server: Mutex<()>,
 }
 
@@ -86,6 +100,9 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
     let mut replies = connection.try_clone()?;
     let mut say = |reply: &str| replies.write_all(format!("{reply}\r\n").as_bytes());
     let mut data = Data::None;
+    if state.faults.will_be_ready {
+        say("120 In a minute.")?;
+    }
     say("220-Hello.\r\n220 Ready.")?;
     for line in BufReader::new(connection).lines() {
         let line = line?;
@@ -96,8 +113,10 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
             "TYPE" => say("200 As you like.")?,
             "NOOP" => {
                 if let Some(reply) = noop(state) {
+                    let is_first = state.noops.load(Ordering::Relaxed) == 1;
+                    let one = usize::from(is_first && state.faults.surplus_reply_to_first);
                     say(reply)?;
-                    (0..state.faults.surplus_replies).try_for_each(|_| say(reply))?;
+                    (0..state.faults.surplus_replies + one).try_for_each(|_| say(reply))?;
                 }
             }
             "EPSV" => {
@@ -112,20 +131,32 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                 data = Data::Active(address.unwrap_or_default().parse().map_err(std::io::Error::other)?);
                 say("200 I shall.")?;
             }
+            "OPTS" if state.faults.hangs_up_on_opts => return Ok(()),
+            "DELE" => {
+                let was_there = state.stored.lock().unwrap().remove(argument).is_some();
+                say(if was_there { "250 It is gone." } else { "550 There is none." })?;
+            }
+            "RETR" if state.stored.lock().unwrap().contains_key(argument) => {
+                say("150 Here it is.")?;
+                let bytes = state.stored.lock().unwrap()[argument].clone();
+                data.open(None)?.write_all(&bytes)?;
+                say("226 Done.")?;
+            }
             "NLST" if state.faults.lists_nothing => say("550 No files.")?,
-            "RETR" | "NLST" => {
+            "RETR" | "NLST" | "MLSD" => {
                 say("150 Here it is.")?;
                 let number = state.sent.fetch_add(1, Ordering::Relaxed);
                 let is_other = state.faults.other_bytes_after.is_some_and(|right| number >= right);
                 let bytes = match verb {
-                    "NLST" => state.stored.lock().unwrap().iter().map(|name| format!("{name}\r\n")).collect(),
+                    "NLST" => state.stored.lock().unwrap().keys().map(|name| format!("{name}\r\n")).collect(),
+                    "MLSD" => "type=file; one\r\ntype=file; two\r\n".to_owned(),
                     _ if is_other => "not what it was".to_owned(),
                     // Long enough not to be through before it is noticed.
                     _ if state.faults.then == Then::ATrickle => "w".repeat(1000),
                     _ => "what it always is".to_owned(),
                 };
                 let mut connection = data.open(state.faults.connects_from)?;
-                let then = if number == 0 { Then::TheFile } else { state.faults.then };
+                let then = if number < state.faults.good_ones { Then::TheFile } else { state.faults.then };
                 loop {
                     match then {
                         Then::TheFile => break connection.write_all(bytes.as_bytes())?,
@@ -142,8 +173,10 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
             "STOR" => {
                 say("150 Go on.")?;
                 // Whatever became of the connection, the file is published: that is the fault of this server.
-                let _ = data.open(None)?.read_to_end(&mut Vec::new());
-                state.stored.lock().unwrap().insert(argument.to_owned());
+                let (mut connection, mut kept) = (data.open(None)?, Vec::new());
+                let _ = (&connection).take(KEPT_BYTES_MAX).read_to_end(&mut kept);
+                let _ = std::io::copy(&mut connection, &mut std::io::sink());
+                state.stored.lock().unwrap().insert(argument.to_owned(), kept);
                 say("226 Stored.")?;
             }
             "QUIT" => return say("221 Bye."),
@@ -161,6 +194,7 @@ fn noop(state: &State) -> Option<&'static str> {
     {
         sleep(pause);
     }
+    sleep(state.faults.noop_takes);
     drop(turn);
     let is_silent = state.faults.silent_from_noop.is_some_and(|from| number >= from);
     (!is_silent).then_some(state.faults.noop.unwrap_or("200 Done."))
