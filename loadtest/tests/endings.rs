@@ -81,6 +81,20 @@ fn a_run_that_is_interrupted_tells_what_was_measured_and_leaves_nothing() {
     }
 }
 
+/// A run that is told to end when its 64 sessions are there.
+fn interrupted(arguments: &[&str]) -> Output {
+    let process =
+        Command::new(env!("CARGO_BIN_EXE_loadtest")).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let pid = Pid::from_raw(process.id().try_into().unwrap());
+    while descriptors(pid) < 64 {
+        std::thread::yield_now();
+    }
+    kill(pid, Signal::SIGINT).unwrap();
+    let output = process.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    output
+}
+
 /// The server answers nobody, so that nothing that is under way would come to an end by itself.
 #[test]
 fn an_interrupted_run_does_not_wait_for_a_silent_server() {
@@ -88,16 +102,7 @@ fn an_interrupted_run_does_not_wait_for_a_silent_server() {
     let target = format!("ftp://{}", fake::start(silent));
     let arguments =
         ["noop", "--target", &target, "--warmup", "0s", "--duration", "600s", "--timeout", "600s"];
-    let process =
-        Command::new(env!("CARGO_BIN_EXE_loadtest")).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
-    let pid = Pid::from_raw(process.id().try_into().unwrap());
-    // Its sessions are there.
-    while descriptors(pid) < 64 {
-        std::thread::yield_now();
-    }
-    kill(pid, Signal::SIGINT).unwrap();
-    let output = process.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let output = interrupted(&arguments);
     assert!(support::stdout(&output).contains("ENDED EARLY: interrupted"), "{output:?}");
 }
 
@@ -107,15 +112,7 @@ fn an_interrupted_run_names_the_uploads_that_may_stay() {
     let target = format!("ftp://{}", fake::start(Faults::default()));
     let arguments =
         ["upload", "--target", &target, "--sessions", "64", "--duration", "600s", "--seed", "255"];
-    let process =
-        Command::new(env!("CARGO_BIN_EXE_loadtest")).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
-    let pid = Pid::from_raw(process.id().try_into().unwrap());
-    while descriptors(pid) < 64 {
-        std::thread::yield_now();
-    }
-    kill(pid, Signal::SIGINT).unwrap();
-    let output = process.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let output = interrupted(&arguments);
     assert!(support::stdout(&output).contains("LEFT BEHIND: files loadtest-ff-*"), "{output:?}");
 }
 

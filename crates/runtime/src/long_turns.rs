@@ -55,7 +55,8 @@ impl LongTurns {
     }
 }
 
-/// A wait for a long turn, as [`begin_long_turn`] and [`end_long_turn`] make it. Dropping it leaves the line.
+/// A wait for a long turn, as [`begin_long_turn`] and [`end_long_turn`] make it. Dropping it holds up
+/// nobody: its place passes with one turn of the worker.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct LongTurn {

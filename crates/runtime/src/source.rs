@@ -14,7 +14,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::backend::uring::Closed;
 use crate::backend::{Driver, Places};
 use crate::context;
-use crate::long_turns::end_long_turn;
 
 /// What is waited for. A hang-up or an error counts as ready for both: the call that follows reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,18 +94,6 @@ impl Source {
     /// As [`poll_ready`](Source::poll_ready).
     pub async fn ready(&self, interest: Interest) -> io::Result<()> {
         poll_fn(|cx| self.poll_ready(cx, interest)).await
-    }
-
-    /// Ends this task's long turn: the other tasks that can go on do so first ([`end_long_turn`]), and then waits until ready.
-    ///
-    /// This is how a loop that could send for ever shares its core. Dropping the future loses nothing.
-    ///
-    /// # Errors
-    ///
-    /// As [`poll_ready`](Source::poll_ready).
-    pub async fn next_turn(&self, interest: Interest) -> io::Result<()> {
-        end_long_turn().await;
-        self.ready(interest).await
     }
 
     /// Makes one non-blocking call, whether ready or not; again if a signal interrupted it.

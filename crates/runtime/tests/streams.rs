@@ -8,7 +8,9 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use runtime::{ConnectOptions, Interest, ListenOptions, Listener, connect, sleep_until, spawn};
+use runtime::{
+    ConnectOptions, Interest, ListenOptions, Listener, connect, end_long_turn, sleep_until, spawn,
+};
 use support::{connected_pair, exchange, loopback, on_each_backend};
 
 #[test]
@@ -222,7 +224,7 @@ fn a_connection_is_made_or_refused() {
 }
 
 #[test]
-fn next_turn_lets_the_others_go_first() {
+fn the_end_of_a_turn_lets_the_others_go_first() {
     on_each_backend(|| async {
         let (stream, _peer) = connected_pair().await;
         let turns = std::rc::Rc::new(std::cell::Cell::new(0));
@@ -230,7 +232,8 @@ fn next_turn_lets_the_others_go_first() {
             let turns = std::rc::Rc::clone(&turns);
             spawn(async move { turns.set(turns.get() + 1) })
         };
-        stream.source().next_turn(Interest::Writable).await.expect("still writable");
+        end_long_turn().await;
+        stream.source().ready(Interest::Writable).await.expect("still writable");
         assert_eq!(turns.get(), 1);
         other.await.expect("done");
     });

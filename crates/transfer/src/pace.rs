@@ -40,7 +40,7 @@ impl Portion {
     /// So much of what was reserved is left.
     fn learn(&mut self, left: usize) {
         self.bytes = match left {
-            // At the end of a turn less was reserved than the peer would take.
+            // Towards the end of a file less was reserved than the peer would take.
             0 => self.bytes.max(self.reserved.saturating_mul(2)),
             left => self.reserved.saturating_sub(left).max(self.reserved / 2).max(Self::MIN),
         };
@@ -130,7 +130,8 @@ impl<'a> Pace<'a> {
         let wanted_now = count(wanted).clamp(1, self.turn_left());
         if self.reservation.as_ref().is_none_or(|reservation| reservation.bytes() == 0) {
             self.give_back();
-            let portion = count(wanted.saturating_add(to_come)).clamp(1, self.turn_left());
+            // More than this turn's end allows, too: whoever takes short turns would else stand in the line more often.
+            let portion = count(wanted.saturating_add(to_come)).max(1);
             let reserved = self.limits.reserve(portion.min(self.portion.bytes)).await;
             let Some(reservation) = reserved else { return Ok(wanted_now) };
             if reservation.was_waited_for() {
@@ -150,7 +151,7 @@ impl<'a> Pace<'a> {
         }
     }
 
-    /// Waits until the data connection is ready: at once if it is so, unless this turn has moved enough. While it waits nothing is
+    /// Waits until the data connection is ready: at once if it is so, unless this turn has moved enough. While the peer is waited for nothing is
     /// reserved.
     pub(crate) async fn connection_ready(
         &mut self,
@@ -159,8 +160,6 @@ impl<'a> Pace<'a> {
     ) -> Result<(), TransferError> {
         if self.turn_bytes >= self.turn_bytes_max {
             self.turn_bytes = 0;
-            // The peer would take it, so that nothing is learnt.
-            self.reservation = None;
             end_long_turn().await;
         }
         let mut has_waited = false;
@@ -191,8 +190,10 @@ impl<'a> Pace<'a> {
     ) -> Poll<Option<T>> {
         let Some(patience) = &mut self.patience else { return Poll::Pending };
         let acknowledged = || {
-            let unacknowledged = (interest == Interest::Writable).then(|| source.unacknowledged().ok());
-            Some(self.progress.bytes().saturating_sub(unacknowledged??))
+            // An upload's peer has nothing to acknowledge.
+            let unacknowledged =
+                (interest == Interest::Writable).then(|| source.unacknowledged().ok()).flatten();
+            unacknowledged.map(|bytes| self.progress.bytes().saturating_sub(bytes))
         };
         patience.poll_lost(cx, acknowledged).map(|()| None)
     }

@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
-use std::task::Poll;
 use std::time::Instant;
 
 use protocol::command::Command;
 use runtime::Stream;
+use runtime::end_long_turn;
 
 use super::data::TRANSFER_ENDED;
 use super::{Control, DataEnd};
@@ -55,8 +55,10 @@ impl Control {
         let (stream, began) = self.begin_transfer(data, command).await?;
         let mut first = true;
         self.slot.at(Step::FirstByte);
-        for pieces in (0..PIECES_IN_A_ROW).cycle() {
-            let_others_go_after(pieces).await;
+        for piece in (0..PIECES_IN_A_ROW).cycle() {
+            if piece == PIECES_IN_A_ROW - 1 {
+                end_long_turn().await;
+            }
             let received = poll_fn(|context| {
                 DATA.with_borrow_mut(|buffer| {
                     let received = stream.poll_receive(context, buffer);
@@ -94,8 +96,11 @@ impl Control {
         let (stream, began) = self.begin_transfer(data, &Command::Stor(path)).await?;
         let (mut sent, mut pieces) = (0, 0_u32);
         while sent < length {
-            pieces = pieces.wrapping_add(1);
-            let_others_go_after(pieces).await;
+            pieces += 1;
+            if pieces == PIECES_IN_A_ROW {
+                pieces = 0;
+                end_long_turn().await;
+            }
             let size = usize::try_from(length - sent).unwrap_or(usize::MAX).min(DATA_BYTES);
             // Made afresh after each piece that the kernel took in part: pieces are made from their offsets.
             let piece = poll_fn(|context| {
@@ -142,17 +147,4 @@ impl Control {
         self.slot.done(Step::Completion, began);
         Ok(())
     }
-}
-
-/// After the last of some pieces, lets the other sessions of the worker go on.
-async fn let_others_go_after(pieces: u32) {
-    let mut is_their_turn = pieces % PIECES_IN_A_ROW == PIECES_IN_A_ROW - 1;
-    poll_fn(|context| {
-        if std::mem::take(&mut is_their_turn) {
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(())
-    })
-    .await;
 }

@@ -238,7 +238,7 @@ impl Stream {
     /// What `recv(2)` says, as `ECONNRESET`, or [`io::ErrorKind::TimedOut`] if the peer acknowledges nothing more for `patience`: it
     /// may not have got all.
     pub async fn close_delivered(self, patience: Option<Duration>) -> io::Result<()> {
-        let outcome = match self.try_receive(&mut [0; 512]) {
+        let outcome = match self.try_receive(&mut [0]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Ok(0) => Ok(()),
             Err(error) => Err(error),
@@ -257,19 +257,19 @@ impl Stream {
             match self.try_receive(&mut thrown_away) {
                 Ok(0) => return Ok(()),
                 Ok(_) => end_long_turn().await,
+                // What is acknowledged wakes nobody.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // The end is acknowledged last of all.
-                    let left = self.source.unacknowledged()?;
-                    if left == 0 {
-                        return Ok(());
-                    }
-                    if left < unacknowledged {
-                        (unacknowledged, since) = (left, Instant::now());
-                    }
-                    // What is acknowledged wakes nobody.
                     sleep_until(Instant::now() + LOOK_EVERY).await;
                 }
                 Err(error) => return Err(error),
+            }
+            // The end is acknowledged last of all.
+            let left = self.source.unacknowledged()?;
+            if left == 0 {
+                return Ok(());
+            }
+            if left < unacknowledged {
+                (unacknowledged, since) = (left, Instant::now());
             }
             if patience.is_some_and(|patience| since.elapsed() >= patience) {
                 return Err(io::ErrorKind::TimedOut.into());
