@@ -22,7 +22,7 @@ const SESSIONS: usize = 4;
 
 /// What one check takes by the parameters of `hash-password`, and what is left for all else that a storm may cost.
 const CHECK_BYTES: u64 = 19 << 20;
-const STORM_BYTES: u64 = 32 << 20;
+const STORM_BYTES: u64 = 16 << 20;
 
 /// The hash that `ringftpd hash-password` makes.
 fn hash_of(password: &str) -> String {
