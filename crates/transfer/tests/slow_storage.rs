@@ -94,6 +94,44 @@ fn a_slow_read_delays_nobody_else() {
     });
 }
 
+/// What somebody reads already is in the page cache, and not there yet.
+#[test]
+fn a_second_reader_of_a_slow_file_delays_nobody_else() {
+    let Some(system) = SlowFileSystem::mount().map(Arc::new) else { return };
+    on_each_backend(move || {
+        let system = Arc::clone(&system);
+        async move {
+            for (name, options) in
+                [CACHED, UNCACHED].into_iter().flat_map(|name| routes().map(|by| (name, by)))
+            {
+                let files = [opened(&system, name).await, opened(&system, name).await];
+                system.shut();
+                eprintln!("{name} by {}", options.route);
+                let mut sendings = Vec::new();
+                for file in files {
+                    let (stream, peer) = connected_pair().await;
+                    let (peer, options) = (reader(peer), options.clone());
+                    let sending = spawn(async move {
+                        let sent = download(&file, 0..1000, &stream, options, &Progress::new()).await;
+                        stream.close().await;
+                        (sent, file)
+                    });
+                    sendings.push((sending, peer));
+                    let asked = Arc::clone(&system);
+                    blocking(move || asked.wait_until_asked()).await.expect("a job");
+                }
+                others_are_answered(&system).await;
+                for (sending, peer) in sendings {
+                    let (sent, file) = sending.await.expect("a task");
+                    assert_eq!(sent.expect("sent"), 1000);
+                    assert!(peer.join().expect("the peer") == contents()[..1000], "{name}");
+                    closed(file).await;
+                }
+            }
+        }
+    });
+}
+
 #[test]
 fn a_slow_write_delays_nobody_else() {
     let Some(system) = SlowFileSystem::mount().map(Arc::new) else { return };
