@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -19,8 +20,8 @@ use crate::context;
 use crate::figures::Counters;
 use crate::task::panic_message;
 
-/// Jobs that run at once for one worker, and so its threads.
-pub const JOBS_PER_WORKER_MAX: usize = 16;
+/// Jobs that run at once in the same [`Places`].
+pub const PLACES: usize = 16;
 
 /// How long a thread without a job stays.
 const IDLE_THREAD_KEPT: Duration = Duration::from_secs(10);
@@ -50,9 +51,8 @@ impl From<BlockingError> for io::Error {
 
 /// Runs `job` on a thread where it may block, and gives its result.
 ///
-/// At most [`JOBS_PER_WORKER_MAX`] jobs of a worker run at once; the others wait in order. Dropping the future while
-/// its job waits drops the job. A job that runs cannot be stopped: it runs to its end, and its result is dropped on
-/// its own thread.
+/// At most [`PLACES`] such jobs of a worker run at once; the others wait in order. Dropping the future while its job waits
+/// drops the job. A job that runs cannot be stopped: it runs to its end, and its result is dropped on its own thread.
 ///
 /// # Errors
 ///
@@ -62,20 +62,69 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let worker = context::worker().ok_or(BlockingError::NoWorker)?;
-    let permit = worker.blocking.permit().await?;
-    let (answer, result) = oneshot::channel();
-    worker.blocking.run(move || {
-        let outcome = catch_unwind(AssertUnwindSafe(job));
-        // Given back before the answer: whoever has it may start the next job at once.
-        drop::<OwnedSemaphorePermit>(permit);
-        drop(answer.send(outcome));
-    })?;
-    drop(worker);
-    match result.await {
-        Ok(Ok(result)) => Ok(result),
-        Ok(Err(payload)) => Err(BlockingError::Panicked(panic_message(payload.as_ref()))),
-        Err(_) => Err(BlockingError::NoWorker),
+    Places::common().ok_or(BlockingError::NoWorker)?.blocking(job).await
+}
+
+/// Places for jobs that wait for the same thing, so that these hold up nobody but each other: [`PLACES`] of them, of one worker.
+#[derive(Debug, Clone)]
+pub struct Places(Arc<Semaphore>);
+
+impl Default for Places {
+    fn default() -> Places {
+        Places(Arc::new(Semaphore::new(PLACES)))
+    }
+}
+
+impl Places {
+    /// Those of this worker for jobs that have none of their own; `None` off a worker.
+    #[must_use]
+    pub fn common() -> Option<Places> {
+        context::with(|worker| worker.blocking.places.clone())
+    }
+
+    /// Whether a job that comes now need not wait for another to end.
+    #[must_use]
+    pub fn have_room(&self) -> bool {
+        self.0.available_permits() > 0
+    }
+
+    /// As the function [`blocking`](fn@blocking), in these places.
+    ///
+    /// # Errors
+    ///
+    /// As [`blocking`](fn@blocking).
+    pub async fn blocking<T, F>(self, job: F) -> Result<T, BlockingError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let worker = context::worker().ok_or(BlockingError::NoWorker)?;
+        let place = worker.blocking.place_among(&self).await?;
+        let (answer, result) = oneshot::channel();
+        worker.blocking.run(move || {
+            let outcome = catch_unwind(AssertUnwindSafe(job));
+            // Given back before the answer: whoever has it may start the next job at once.
+            drop::<Place>(place);
+            drop(answer.send(outcome));
+        })?;
+        drop(worker);
+        match result.await {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(payload)) => Err(BlockingError::Panicked(panic_message(payload.as_ref()))),
+            Err(_) => Err(BlockingError::NoWorker),
+        }
+    }
+}
+
+/// The right to occupy one thread, of the worker's pool or of the kernel.
+pub(crate) struct Place {
+    _permit: OwnedSemaphorePermit,
+    taken: Arc<AtomicU64>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -84,7 +133,10 @@ type Job = Box<dyn FnOnce() + Send>;
 /// A worker's threads for jobs that may block. They start when needed and end when idle, or with the pool.
 pub(crate) struct Pool {
     shared: Arc<Shared>,
-    permits: Arc<Semaphore>,
+    /// Those of jobs that have none of their own.
+    places: Places,
+    /// How many of all places are taken.
+    taken: Arc<AtomicU64>,
     counters: Arc<Counters>,
 }
 
@@ -114,22 +166,25 @@ impl Pool {
     /// A pool without threads yet; they will run on the cores of `mask`.
     pub(crate) fn new(mask: Mask, counters: Arc<Counters>) -> Pool {
         let shared = Shared { queue: Mutex::default(), changed: Condvar::new(), mask };
-        Pool { shared: Arc::new(shared), permits: Arc::new(Semaphore::new(JOBS_PER_WORKER_MAX)), counters }
+        Pool { shared: Arc::new(shared), places: Places::default(), taken: Arc::default(), counters }
     }
 
-    /// Waits for the right to occupy one thread, of this pool or of the kernel.
-    pub(crate) async fn permit(&self) -> Result<OwnedSemaphorePermit, BlockingError> {
-        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-            return Ok(permit);
-        }
-        self.counters.jobs_waiting.add(1);
-        let _waiting = Waiting(&self.counters);
-        Arc::clone(&self.permits).acquire_owned().await.map_err(|_| BlockingError::NoWorker)
+    /// Waits for a place that no other job has.
+    pub(crate) async fn place_among(&self, Places(places): &Places) -> Result<Place, BlockingError> {
+        let permit = if let Ok(permit) = Arc::clone(places).try_acquire_owned() {
+            permit
+        } else {
+            self.counters.jobs_waiting.add(1);
+            let _waiting = Waiting(&self.counters);
+            Arc::clone(places).acquire_owned().await.map_err(|_| BlockingError::NoWorker)?
+        };
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        Ok(Place { _permit: permit, taken: Arc::clone(&self.taken) })
     }
 
-    /// The places that are free.
-    pub(crate) fn places(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.permits)
+    /// The number of places that are taken, which goes on to be so.
+    pub(crate) fn taken(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.taken)
     }
 
     fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), BlockingError> {

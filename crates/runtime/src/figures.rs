@@ -1,11 +1,9 @@
 //! What a worker can tell about itself, for whoever watches it from another thread.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
-use crate::blocking::JOBS_PER_WORKER_MAX;
 use crate::context;
 use crate::counter::Counter;
 
@@ -45,7 +43,7 @@ pub struct WorkerFigures {
     pub jobs: u64,
     /// Such jobs that run now, and splices of the ring, which share their number.
     pub jobs_running: u64,
-    /// Such jobs that wait for one of [`JOBS_PER_WORKER_MAX`] places.
+    /// Such jobs that wait for one of their [`Places`](crate::blocking::Places).
     pub jobs_waiting: u64,
 }
 
@@ -53,7 +51,7 @@ pub struct WorkerFigures {
 #[derive(Debug, Clone)]
 pub struct WorkerObserver {
     counters: Arc<Counters>,
-    places: Arc<Semaphore>,
+    jobs_running: Arc<AtomicU64>,
 }
 
 impl WorkerObserver {
@@ -62,7 +60,7 @@ impl WorkerObserver {
     pub fn of_this_worker() -> Option<WorkerObserver> {
         context::with(|worker| WorkerObserver {
             counters: Arc::clone(&worker.counters),
-            places: worker.blocking.places(),
+            jobs_running: worker.blocking.taken(),
         })
     }
 
@@ -78,7 +76,7 @@ impl WorkerObserver {
             cancels: cancels.get(),
             splices: splices.get(),
             jobs: jobs.get(),
-            jobs_running: JOBS_PER_WORKER_MAX.saturating_sub(self.places.available_permits()) as u64,
+            jobs_running: self.jobs_running.load(Ordering::Relaxed),
             jobs_waiting: jobs_waiting.get(),
         }
     }

@@ -1,7 +1,7 @@
 //! Single operations that may wait for a disk, run by the kernel's own threads.
 //!
-//! On the epoll backend, which has no ring to give them to, they run by [`fn@blocking`](fn@crate::blocking). Either way at
-//! most [`JOBS_PER_WORKER_MAX`](crate::blocking::JOBS_PER_WORKER_MAX) of one worker's jobs and operations are under way
+//! On the epoll backend, which has no ring to give them to, they run as [jobs](Places::blocking). Either way at
+//! most [`PLACES`](crate::blocking::PLACES) jobs and operations of the same places are under way
 //! at once, so that a slow disk does not make the kernel start thousands of threads.
 //!
 //! Two differences from a job are worth knowing. A job that hangs does not keep its worker from stopping; an operation
@@ -17,7 +17,7 @@ use nix::fcntl::{SpliceFFlags, splice as splice_and_wait};
 
 use crate::backend::Backend;
 use crate::backend::uring::Splicing;
-use crate::blocking::blocking;
+use crate::blocking::Places;
 use crate::context;
 
 /// A descriptor that an operation keeps open until the kernel is done with it, whatever became of the future.
@@ -51,7 +51,8 @@ impl fmt::Debug for SpliceEnd {
     }
 }
 
-/// Moves at most `bytes` from one descriptor to another, one of which is a pipe; gives how many were, 0 at a file's end.
+/// Moves at most `bytes` from one descriptor to another, one of which is a pipe; gives how many were, 0 at a file's end. It takes
+/// one of `places` until it is over.
 ///
 /// The one that is no pipe may be a file whose disk has to be waited for. A socket has to be moved from and to
 /// without this: while it is not ready the operation would only say so.
@@ -62,16 +63,16 @@ impl fmt::Debug for SpliceEnd {
 /// # Errors
 ///
 /// What `splice(2)` says; `EFBIG` for an offset beyond 2^63 - 1.
-pub async fn splice(from: SpliceEnd, to: SpliceEnd, bytes: u32) -> io::Result<usize> {
+pub async fn splice(from: SpliceEnd, to: SpliceEnd, bytes: u32, places: &Places) -> io::Result<usize> {
     match context::current_backend().ok_or_else(context::not_on_a_worker)? {
         Backend::IoUring => {
             let worker = context::worker().ok_or_else(context::not_on_a_worker)?;
-            let permit = worker.blocking.permit().await?;
+            let place = worker.blocking.place_among(places).await?;
             drop(worker);
-            let result = Splicing::run(from, to, bytes, permit).await?;
+            let result = Splicing::run(from, to, bytes, place).await?;
             usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
         }
-        Backend::Epoll => blocking(move || splice_here(&from, &to, bytes)).await?,
+        Backend::Epoll => places.clone().blocking(move || splice_here(&from, &to, bytes)).await?,
     }
 }
 

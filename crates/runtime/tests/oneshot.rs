@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use runtime::Places;
 use runtime::oneshot::{SpliceEnd, splice};
 use support::{alone, on_each_backend, open_descriptors};
 
@@ -40,16 +41,20 @@ fn at(file: &Arc<File>, offset: u64) -> SpliceEnd {
     SpliceEnd { descriptor: file.clone(), offset: Some(offset) }
 }
 
+fn places() -> Places {
+    Places::common().expect("a worker")
+}
+
 #[test]
 fn files_and_pipes_exchange_bytes() {
     let _alone = alone();
     on_each_backend(|| async {
         let (reader, writer) = pipe();
         let source = file_of(b"0123456789");
-        assert_eq!(splice(at(&source, 3), of_pipe(&writer), 4).await.expect("moved"), 4);
-        assert_eq!(splice(at(&source, 10), of_pipe(&writer), 4).await.expect("the end"), 0);
+        assert_eq!(splice(at(&source, 3), of_pipe(&writer), 4, &places()).await.expect("moved"), 4);
+        assert_eq!(splice(at(&source, 10), of_pipe(&writer), 4, &places()).await.expect("the end"), 0);
         let target = file_of(b"----------");
-        assert_eq!(splice(of_pipe(&reader), at(&target, 5), 100).await.expect("moved"), 4);
+        assert_eq!(splice(of_pipe(&reader), at(&target, 5), 100, &places()).await.expect("moved"), 4);
         let mut bytes = [0; 10];
         target.read_exact_at(&mut bytes, 0).expect("read");
         assert_eq!(&bytes, b"-----3456-");
@@ -61,10 +66,11 @@ fn the_kernels_refusals_are_errors() {
     let _alone = alone();
     on_each_backend(|| async {
         let file = file_of(b"0123456789");
-        let neither_is_a_pipe = splice(at(&file, 0), at(&file, 5), 1).await.expect_err("no pipe");
+        let neither_is_a_pipe = splice(at(&file, 0), at(&file, 5), 1, &places()).await.expect_err("no pipe");
         assert_eq!(neither_is_a_pipe.raw_os_error(), Some(libc::EINVAL));
         let (_, writer) = pipe();
-        let too_far = splice(at(&file, u64::MAX), of_pipe(&writer), 1).await.expect_err("no such place");
+        let too_far =
+            splice(at(&file, u64::MAX), of_pipe(&writer), 1, &places()).await.expect_err("no such place");
         assert_eq!(too_far.raw_os_error(), Some(libc::EFBIG));
     });
 }
@@ -80,8 +86,9 @@ fn a_dropped_operation_keeps_what_it_works_on() {
         let seen = target.try_clone().expect("a second handle");
         let begun = Rc::new(Cell::new(false));
         let moving = {
-            let (begun, mut splicing) =
-                (Rc::clone(&begun), Box::pin(splice(of_pipe(&reader), at(&target, 0), 5)));
+            let begun = Rc::clone(&begun);
+            let (from, to) = (of_pipe(&reader), at(&target, 0));
+            let mut splicing = Box::pin(async move { splice(from, to, 5, &places()).await });
             runtime::spawn(poll_fn(move |cx| {
                 let polled = splicing.as_mut().poll(cx);
                 begun.set(true);

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use runtime::blocking::JOBS_PER_WORKER_MAX;
+use runtime::blocking::PLACES;
 use runtime::{
-    Accepted, BlockingError, BoundListener, HandoverError, IdleTimer, ListenOptions, Listener,
+    Accepted, BlockingError, BoundListener, HandoverError, IdleTimer, ListenOptions, Listener, Places,
     ShutdownSource, TaskError, WorkerConfig, WorkerObserver, allowed_cores, blocking, current_backend,
-    mailbox, spawn, spawn_worker, timeout_at,
+    mailbox, sleep_until, spawn, spawn_worker, timeout_at,
 };
 use support::{backends, connected_pair, loopback, on_each_backend, start};
 
@@ -155,7 +155,7 @@ impl Gate {
 fn blocking_jobs_are_bounded_and_the_core_goes_on() {
     on_each_backend(|| async {
         let gate = Arc::new(Gate::default());
-        let jobs: Vec<_> = (0..JOBS_PER_WORKER_MAX * 3)
+        let jobs: Vec<_> = (0..PLACES * 3)
             .map(|number| {
                 let gate = Arc::clone(&gate);
                 spawn(blocking(move || {
@@ -165,7 +165,7 @@ fn blocking_jobs_are_bounded_and_the_core_goes_on() {
             })
             .collect();
         let observer = WorkerObserver::of_this_worker().expect("a worker");
-        let places = JOBS_PER_WORKER_MAX as u64;
+        let places = PLACES as u64;
         // The core's thread does other things while all threads are held.
         let (stream, mut peer) = connected_pair().await;
         let sender = std::thread::spawn(move || std::io::Write::write_all(&mut peer, b"x"));
@@ -183,16 +183,43 @@ fn blocking_jobs_are_bounded_and_the_core_goes_on() {
         for (number, job) in jobs.into_iter().enumerate() {
             assert_eq!(job.await.expect("a task").expect("a result"), number);
         }
-        assert!(gate.most.load(Ordering::SeqCst) <= JOBS_PER_WORKER_MAX);
+        assert!(gate.most.load(Ordering::SeqCst) <= PLACES);
         let figures = observer.figures();
         assert_eq!((figures.jobs, figures.jobs_running, figures.jobs_waiting), (3 * places, 0, 0));
+    });
+}
+
+/// As it is for those who wait for one disk, and those who wait for another.
+#[test]
+fn jobs_with_places_of_their_own_hold_up_no_others() {
+    on_each_backend(|| async {
+        let gate = Arc::new(Gate::default());
+        let slow = Places::default();
+        let held: Vec<_> = (0..PLACES * 2)
+            .map(|_| {
+                let gate = Arc::clone(&gate);
+                spawn(slow.clone().blocking(move || gate.pass()))
+            })
+            .collect();
+        while gate.most.load(Ordering::SeqCst) < PLACES {
+            sleep_until(Instant::now() + Duration::from_millis(1)).await;
+        }
+        assert_eq!(blocking(|| 7).await.expect("a result"), 7);
+        assert_eq!(Places::default().blocking(|| 8).await.expect("a result"), 8);
+        let figures = WorkerObserver::of_this_worker().expect("a worker").figures();
+        assert_eq!((figures.jobs_running, figures.jobs_waiting), (PLACES as u64, PLACES as u64));
+        gate.open();
+        for job in held {
+            job.await.expect("a task").expect("passed");
+        }
+        assert_eq!(gate.most.load(Ordering::SeqCst), PLACES);
     });
 }
 
 #[test]
 fn a_panicking_job_is_an_error_and_the_next_one_runs() {
     on_each_backend(|| async {
-        for _ in 0..JOBS_PER_WORKER_MAX * 2 {
+        for _ in 0..PLACES * 2 {
             let panicked = blocking(|| panic!("in a job")).await;
             assert!(matches!(panicked, Err::<(), _>(BlockingError::Panicked(said)) if said == "in a job"));
         }

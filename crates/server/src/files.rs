@@ -9,11 +9,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use protocol::reply::Reply;
 use protocol::rights::Rights;
 use protocol::session::{FactSelection, FileAnswer, FileRequest, ListFormat, ListRequest, UploadMode};
-use runtime::blocking;
 use storage::{Format, Kind, ListOptions, Permissions, Replace, Root, StorageError};
 
 use crate::digest::digest;
 use crate::replies;
+use crate::waiting;
 
 /// How much of a directory `STAT` tells over the control connection, in bytes.
 const STATUS_BYTES_MAX: usize = 32 * 1024;
@@ -79,8 +79,12 @@ async fn answer(root: Arc<Root>, request: FileRequest, cancel: Cancel, session: 
     }
     let request = Arc::new(request);
     let job = {
+        let places = match &*request {
+            FileRequest::Digest { .. } => waiting::for_digests(),
+            request => waiting::for_name(&root, request.path().as_bytes()),
+        };
         let (request, cancel) = (Arc::clone(&request), cancel.clone());
-        blocking(move || find_answer(&root, &request, &cancel))
+        places.blocking(move || find_answer(&root, &request, &cancel))
     };
     let guard = CancelOnDrop(cancel);
     let answer = job.await.unwrap_or_else(|error| {

@@ -38,6 +38,7 @@ mod service_manager;
 mod settings;
 mod sweep;
 mod transfers;
+mod waiting;
 mod worker;
 
 use std::fmt;

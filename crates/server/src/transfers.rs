@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use protocol::reply::Reply;
 use protocol::session::{DataSetup, ListRequest, Opened, Transfer, TransferEnd, TransferKind, TransferType};
-use runtime::{Stream, blocking, sleep_until};
+use runtime::{Places, Stream, sleep_until};
 use storage::{Download, Listing, Root, StorageError, SyncPolicy, Upload};
 use transfer::{ChunksError, Destination, Direction, Progress, TransferError, TransferOptions};
 
@@ -22,6 +23,7 @@ use crate::files::{list_options, upload_mode};
 use crate::metrics;
 use crate::record::Record;
 use crate::replies;
+use crate::waiting;
 
 /// How much of a listing is made at a time, in bytes.
 const LISTING_CHUNK_BYTES: usize = 64 * 1024;
@@ -92,7 +94,7 @@ pub(crate) struct ReceivedUpload {
 type UnpublishedUpload = ClosedElsewhere<Upload>;
 
 /// An open file whose closing may take long. Dropped, it is closed on a thread that may wait.
-struct ClosedElsewhere<F: Send + 'static> {
+struct ClosedElsewhere<F: AsFd + Send + 'static> {
     open: Option<F>,
     closing_waits: bool,
 }
@@ -113,7 +115,8 @@ impl Running {
         let root = Arc::clone(root);
         let step_record = Rc::clone(&record);
         let future = Box::pin(async move {
-            let opening = blocking(move || {
+            let places = waiting::for_name(&root, transfer.what.path().as_bytes());
+            let opening = places.blocking(move || {
                 let content = open_content(&root, &transfer);
                 (transfer, content)
             });
@@ -219,7 +222,8 @@ impl ReceivedUpload {
         let Self { upload, transfer, record, session } = *self;
         let step_record = Rc::clone(&record);
         let future = Box::pin(async move {
-            let end = match blocking(move || upload.publish(sync)).await {
+            let places = upload.places();
+            let end = match places.blocking(move || upload.publish(sync)).await {
                 Ok(Ok(())) => TransferEnd::Complete,
                 Ok(Err(error)) => TransferEnd::Failed(replies::storage(error)),
                 Err(error) => {
@@ -260,17 +264,22 @@ impl From<Download> for ClosedElsewhere<Download> {
     }
 }
 
-impl<F: Send + 'static> Drop for ClosedElsewhere<F> {
+impl<F: AsFd + Send + 'static> ClosedElsewhere<F> {
+    /// Where to wait for it.
+    fn places(&self) -> Places {
+        self.open.as_ref().map_or_else(Places::default, waiting::for_file)
+    }
+}
+
+impl<F: AsFd + Send + 'static> Drop for ClosedElsewhere<F> {
     fn drop(&mut self) {
         // Off a worker it is dropped here: the thread that opened it for a client who is gone may wait.
         if self.closing_waits
             && let Some(file) = self.open.take()
             && runtime::current_backend().is_some()
         {
-            runtime::spawn(async move {
-                // Where no thread can be had, the file is closed here after all.
-                let _ = blocking(move || drop(file)).await;
-            });
+            // Where no thread can be had, the file is closed here after all.
+            runtime::spawn(waiting::for_file(&file).blocking(move || drop(file)));
         }
     }
 }
@@ -378,7 +387,7 @@ async fn send_listing(
             return Ok(Some(chunk));
         }
         let Some(mut listing) = rest.take() else { return Ok(None) };
-        let filled = blocking(move || {
+        let filled = waiting::for_file(&listing).blocking(move || {
             let mut chunk = Vec::with_capacity(LISTING_CHUNK_BYTES);
             let more = listing.fill(&mut chunk, LISTING_CHUNK_BYTES)?;
             Ok((chunk, more.then_some(listing)))

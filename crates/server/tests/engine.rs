@@ -81,6 +81,43 @@ fn an_open_on_another_mount_delays_no_other_session() {
     server.stop();
 }
 
+/// More sessions wait for a mount than there are threads to wait on, and another mount is asked all that takes one.
+#[test]
+fn a_mount_that_hangs_holds_up_no_other_mount() {
+    /// The jobs of a worker that may wait at once, whatever for, and again for each mount.
+    const PLACES: usize = 16;
+    let Some(system) = SlowFileSystem::mount() else { return };
+    let mount_point = system.root().file_name().and_then(|name| name.to_str()).expect("a name");
+    let above = system.root().parent().expect("the directory of the mount point");
+    let beside = tempfile::tempdir_in(above).expect("a directory beside it");
+    let beside_name = beside.path().file_name().and_then(|name| name.to_str()).expect("a name");
+    let server = Server::start(above, &["--anonymous", "write", "--workers", "1"]);
+    let mut waiting: Vec<_> = (0..3 * PLACES).map(|_| Client::log_in(server.address())).collect();
+    waiting[0].says(format!("SIZE {mount_point}/{CACHED}"), 213);
+    system.shut();
+    for (number, client) in waiting.iter_mut().enumerate() {
+        let command = if number % 2 == 0 { "MDTM" } else { "XCRC" };
+        client.sends(format!("{command} {mount_point}/{CACHED}\r\n"));
+    }
+    // Digests have places of their own, which the other half of the sessions fill.
+    system.wait_until_asked_for(2 * PLACES);
+
+    let mut client = Client::log_in(server.address());
+    client.says(format!("CWD {beside_name}"), 250);
+    for number in 0..PLACES {
+        client.stores(format!("STOR {number}"), b"contents");
+        assert_eq!(client.fetches(format!("RETR {number}")), b"contents");
+        client.says(format!("RNFR {number}"), 350);
+        client.says(format!("RNTO {number}-renamed"), 250);
+        assert!(!client.fetches("LIST").is_empty());
+    }
+    system.open();
+    for (number, client) in waiting.iter_mut().enumerate() {
+        client.hears(if number % 2 == 0 { 213 } else { 250 });
+    }
+    server.stop();
+}
+
 #[test]
 fn a_size_that_takes_its_time_delays_no_other_session() {
     let Some(system) = SlowFileSystem::mount() else { return };

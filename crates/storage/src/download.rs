@@ -1,7 +1,7 @@
 //! Opening a file to send it.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::fstat;
@@ -30,6 +30,12 @@ const LARGE_BYTES: u64 = 64 << 20;
 
 /// `O_NONBLOCK` lets the opening of a FIFO return at once, and `O_NOCTTY` keeps a terminal from becoming the server's.
 const DOWNLOAD_FLAGS: OFlag = OFlag::O_RDONLY.union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
+
+impl AsFd for Download {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
 
 impl Root {
     /// Opens the file `path` for sending from byte `restart` on.

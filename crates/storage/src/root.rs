@@ -91,6 +91,30 @@ impl Root {
         if flags.contains(OFlag::O_PATH) { Ok(found) } else { self.open_beneath(path, flags, cached) }
     }
 
+    /// The mount on which whoever looks `path` up has to wait, if at all: that of the longest beginning of it which the kernel has
+    /// cached. It never waits itself.
+    #[must_use]
+    pub fn mount_towards(&self, path: &[u8]) -> Option<MountId> {
+        let cached = ResolveFlag::from_bits_retain(nix::libc::RESOLVE_CACHED);
+        let mut mount = MountId::of(&*self.directory).ok();
+        let path = RelativePath::of(path).ok()?.as_bytes();
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        let ends: Vec<_> = ends.chain([path.len()]).collect();
+        // Each beginning of what is cached is cached: half of what is left is ruled out each time.
+        let (mut known, mut unknown) = (0, ends.len());
+        while known < unknown {
+            let middle = usize::midpoint(known, unknown);
+            match self.open_beneath(&path[..ends[middle]], OFlag::O_PATH, cached) {
+                Ok(found) => {
+                    mount = MountId::of(&found).ok();
+                    known = middle + 1;
+                }
+                Err(_) => unknown = middle,
+            }
+        }
+        mount
+    }
+
     /// Of what kind the mount is that an open file beneath the root lies on; from then on [`Root::resolve_cached`] knows it.
     pub(crate) fn kind_of_mount(&self, descriptor: impl AsFd) -> Option<FileSystemKind> {
         self.mounts.kind_of(descriptor).ok()

@@ -5,7 +5,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{Seek, SeekFrom};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FallocateFlags, OFlag, fallocate, openat};
@@ -86,6 +86,12 @@ pub(crate) enum Place {
     },
     /// Under its final name: nothing is left to clean up.
     Published,
+}
+
+impl AsFd for Upload {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
 }
 
 impl Root {

@@ -10,10 +10,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::sys::statfs::EXT4_SUPER_MAGIC;
+use runtime::Places;
 use storage::{FileSystemKind, MountId};
 
 use crate::TransferError;
 use crate::kernel;
+use crate::places::places_of;
 use crate::shared::Shared;
 
 /// A write of at most [`TURN_BYTES_MAX`](crate::TURN_BYTES_MAX) bytes into the page cache takes well under a
@@ -35,6 +37,8 @@ pub(crate) struct FileSystem {
     /// Until then writes are made on another thread. All uploads of the worker share it: the kernel holds back whoever writes to a
     /// disk that is behind, and one such wait of the core is enough.
     elsewhere_until: Cell<Option<Instant>>,
+    /// One that is slow, or hangs, has the threads of these places and no others.
+    places: Places,
 }
 
 thread_local! {
@@ -42,36 +46,38 @@ thread_local! {
 }
 
 impl FileSystem {
-    fn new(kind: FileSystemKind) -> Rc<FileSystem> {
-        FileSystem::of_type(kind, false)
-    }
-
-    fn of_type(kind: FileSystemKind, allocates_late: bool) -> Rc<FileSystem> {
-        Rc::new(FileSystem { kind, allocates_late, elsewhere_until: Cell::new(None) })
+    fn new(kind: FileSystemKind, allocates_late: bool, places: Places) -> Rc<FileSystem> {
+        Rc::new(FileSystem { kind, allocates_late, elsewhere_until: Cell::new(None), places })
     }
 
     /// The file system that a file is on; one on a disk if it cannot be found out.
     pub(crate) async fn of(file: &mut Shared<'_>) -> Result<Rc<FileSystem>, TransferError> {
-        let system = FileSystem::remembered_or_asked(file).await?;
+        let Ok(mount) = kernel::mount_of(file.file()) else {
+            return Ok(FileSystem::new(FileSystemKind::Disk, false, file.places()?));
+        };
+        let system = match FileSystem::remembered(mount) {
+            Some(known) => known,
+            None => FileSystem::asked(mount, file).await?,
+        };
+        file.waits_in(&system.places);
         if system.kind.always_waits() {
             file.closing_waits();
         }
         Ok(system)
     }
 
-    async fn remembered_or_asked(file: &mut Shared<'_>) -> Result<Rc<FileSystem>, TransferError> {
-        let Ok(mount) = kernel::mount_of(file.file()) else {
-            return Ok(FileSystem::new(FileSystemKind::Disk));
-        };
-        let remembered = REMEMBERED.with_borrow(|remembered| {
+    fn remembered(mount: MountId) -> Option<Rc<FileSystem>> {
+        REMEMBERED.with_borrow(|remembered| {
             remembered.iter().find(|(id, _)| *id == mount).map(|(_, known)| Rc::clone(known))
-        });
-        if let Some(known) = remembered {
-            return Ok(known);
-        }
+        })
+    }
+
+    async fn asked(mount: MountId, file: &mut Shared<'_>) -> Result<Rc<FileSystem>, TransferError> {
+        let places = places_of(mount);
+        file.waits_in(&places);
         let known = match file.elsewhere(kernel::file_system_type).await? {
-            Ok(kind) => FileSystem::of_type(FileSystemKind::of_type(kind), kind == EXT4_SUPER_MAGIC),
-            Err(_) => FileSystem::new(FileSystemKind::Disk),
+            Ok(kind) => FileSystem::new(FileSystemKind::of_type(kind), kind == EXT4_SUPER_MAGIC, places),
+            Err(_) => FileSystem::new(FileSystemKind::Disk, false, places),
         };
         REMEMBERED.with_borrow_mut(|remembered| {
             if remembered.len() == REMEMBERED_MAX {
@@ -141,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_slow_write_moves_the_next_ones_away_for_a_multiple_of_its_time() {
-        let (disk, now) = (FileSystem::new(FileSystemKind::Disk), Instant::now());
+        let (disk, now) = (FileSystem::new(FileSystemKind::Disk, false, Places::default()), Instant::now());
         assert!(!disk.writes_elsewhere(now));
         disk.wrote(now, QUICK);
         assert!(!disk.writes_elsewhere(now));
@@ -160,7 +166,7 @@ mod tests {
     fn who_always_waits_never_writes_here() {
         let now = Instant::now();
         for kind in [FileSystemKind::UserSpace, FileSystemKind::Network] {
-            let system = FileSystem::new(kind);
+            let system = FileSystem::new(kind, false, Places::default());
             assert!(system.writes_elsewhere(now) && system.writes_elsewhere(now + 2 * ELSEWHERE_MAX));
         }
     }

@@ -75,6 +75,7 @@ mod options;
 mod pace;
 mod patience;
 mod pipe;
+mod places;
 pub mod plan;
 mod progress;
 mod reserve_ahead;
@@ -94,6 +95,7 @@ pub use error::{ChunksError, TransferError};
 pub use limits::{Limits, RateLimit, RateLimiter};
 pub use listing::send_chunks;
 pub use options::{CachePolicy, Destination, TransferOptions};
+pub use places::places_of;
 pub use plan::{
     CacheState, Direction, Route, RoutePreference, TransferFacts, TransferType, UnknownRoute, plan,
 };

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::sync::Arc;
 
+use runtime::Places;
+
 use crate::TransferError;
 use crate::kernel;
 use crate::kernel::injection::Script;
@@ -13,11 +15,13 @@ pub(crate) struct Shared<'a> {
     second: Option<Arc<File>>,
     closing_waits: bool,
     first_write_reads: bool,
+    /// Those of the file system, once that is known.
+    places: Option<Places>,
 }
 
 impl<'a> Shared<'a> {
     pub(crate) fn new(file: &'a File) -> Shared<'a> {
-        Shared { file, second: None, closing_waits: false, first_write_reads: false }
+        Shared { file, second: None, closing_waits: false, first_write_reads: false, places: None }
     }
 
     pub(crate) fn file(&self) -> &'a File {
@@ -27,6 +31,11 @@ impl<'a> Shared<'a> {
     /// Closing a descriptor of this file means to ask a daemon or a server, and to wait for it.
     pub(crate) fn closing_waits(&mut self) {
         self.closing_waits = true;
+    }
+
+    /// What is done elsewhere is done in these places from now on, and holds up only those who wait there too.
+    pub(crate) fn waits_in(&mut self, places: &Places) {
+        self.places = Some(places.clone());
     }
 
     /// The next write begins in the middle of a page, which may have to be read from the disk first.
@@ -63,7 +72,12 @@ impl<'a> Shared<'a> {
     ) -> Result<impl Future<Output = Result<T, runtime::BlockingError>> + 'static, TransferError> {
         let file = self.handle()?;
         let script = Script::of_this_thread();
-        Ok(runtime::blocking(move || script.played(|| work(&file))))
+        Ok(self.places()?.blocking(move || script.played(|| work(&file))))
+    }
+
+    /// Where to wait for this file.
+    pub(crate) fn places(&self) -> Result<Places, TransferError> {
+        Ok(self.places.clone().or_else(Places::common).ok_or(runtime::BlockingError::NoWorker)?)
     }
 }
 
@@ -71,10 +85,10 @@ impl Drop for Shared<'_> {
     fn drop(&mut self) {
         // While a worker stops there is no other thread any more.
         if self.closing_waits
-            && runtime::current_backend().is_some()
+            && let Ok(places) = self.places()
             && let Some(second) = self.second.take()
         {
-            runtime::spawn(runtime::blocking(move || drop(second)));
+            runtime::spawn(places.blocking(move || drop(second)));
         }
     }
 }

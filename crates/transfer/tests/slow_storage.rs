@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{setsockopt, sockopt};
-use runtime::{Stream, blocking, sleep_until, spawn};
+use runtime::blocking::PLACES;
+use runtime::{Stream, WorkerObserver, blocking, sleep_until, spawn};
 use support::slow_file_system::{CACHED, SlowFileSystem, UNCACHED, WRITTEN, contents};
 use support::{connected_pair, file_of, forget, on_each_backend, reader, routes, sample, writer};
 use transfer::{CachePolicy, Progress, Route, TransferOptions, download, upload};
@@ -160,6 +161,65 @@ fn a_slow_write_delays_nobody_else() {
                 assert_eq!(stored.expect("stored"), bytes.len() as u64);
                 assert!(system.written() == bytes);
                 drop(peer.join().expect("the peer"));
+                closed(file).await;
+            }
+        }
+    });
+}
+
+/// Each file system has threads of its own to wait on.
+#[test]
+fn a_silent_file_system_does_not_hold_up_a_disk() {
+    let Some(system) = SlowFileSystem::mount().map(Arc::new) else { return };
+    on_each_backend(move || {
+        let system = Arc::clone(&system);
+        async move {
+            let whole_of = async |file: &File, bytes: u64| {
+                let (stream, peer) = connected_pair().await;
+                let peer = reader(peer);
+                let (progress, options) = (Progress::new(), TransferOptions::default());
+                let sent = download(file, 0..bytes, &stream, options, &progress).await;
+                assert_eq!(sent.expect("sent"), bytes);
+                stream.close().await;
+                (peer.join().expect("the peer"), progress)
+            };
+            // The worker knows then what it is.
+            let file = opened(&system, UNCACHED).await;
+            whole_of(&file, 1000).await;
+            closed(file).await;
+            let mut files = Vec::new();
+            for _ in 0..PLACES + 4 {
+                files.push(opened(&system, UNCACHED).await);
+            }
+            system.shut_contents();
+            let mut held = Vec::new();
+            for file in files {
+                let (stream, peer) = connected_pair().await;
+                let peer = reader(peer);
+                let sending = spawn(async move {
+                    let (progress, options) = (Progress::new(), TransferOptions::default());
+                    let sent = download(&file, 0..1000, &stream, options, &progress).await;
+                    stream.close().await;
+                    (sent, file)
+                });
+                held.push((sending, peer));
+            }
+            let observer = WorkerObserver::of_this_worker().expect("a worker");
+            while observer.figures().jobs_waiting < 4 {
+                sleep_until(Instant::now() + Duration::from_millis(1)).await;
+            }
+            let bytes = sample(1 << 20);
+            let file = file_of(&bytes);
+            file.sync_all().expect("on the disk");
+            forget(&file);
+            let (received, progress) = whole_of(&file, 1 << 20).await;
+            assert!(progress.cold_reads() > 0, "{progress:?}");
+            assert!(received == bytes);
+            system.open();
+            for (sending, peer) in held {
+                let (sent, file) = sending.await.expect("a task");
+                assert_eq!(sent.expect("sent"), 1000);
+                assert_eq!(peer.join().expect("the peer").len(), 1000);
                 closed(file).await;
             }
         }

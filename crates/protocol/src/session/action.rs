@@ -138,6 +138,17 @@ pub enum TransferKind {
     Listing(ListRequest),
 }
 
+impl TransferKind {
+    /// What it is about.
+    #[must_use]
+    pub fn path(&self) -> &VirtualPath {
+        match self {
+            Self::Download { path, .. } | Self::Upload { path, .. } => path,
+            Self::Listing(request) => &request.path,
+        }
+    }
+}
+
 /// How an upload meets what is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UploadMode {
@@ -241,6 +252,28 @@ pub enum FileRequest {
         /// How the command wants it answered.
         form: DigestForm,
     },
+}
+
+impl FileRequest {
+    /// What it is about: for a rename, the name that is given up.
+    #[must_use]
+    pub fn path(&self) -> &VirtualPath {
+        match self {
+            Self::Enter(path)
+            | Self::Delete(path)
+            | Self::RemoveDirectory(path)
+            | Self::MakeDirectory(path)
+            | Self::RenameFrom(path)
+            | Self::Size(path)
+            | Self::Modified(path)
+            | Self::Rename { from: path, .. }
+            | Self::SetModified { path, .. }
+            | Self::SetMode { path, .. }
+            | Self::Facts { path, .. }
+            | Self::Digest { path, .. } => path,
+            Self::Status(request) => &request.path,
+        }
+    }
 }
 
 /// The form of the answer to a checksum command.

@@ -7,7 +7,7 @@ pub(crate) mod long;
 pub(crate) mod machine;
 mod names;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::fcntl::{AtFlags, OFlag, readlinkat};
@@ -112,6 +112,13 @@ impl Root {
         };
         let entries = Entries::of_directory(directory.try_clone()?, filter)?;
         Ok(Listing { entries, writer: EntryWriter::new(self, path, directory, options, prefix) })
+    }
+}
+
+/// The directory that is listed, or that holds what is.
+impl AsFd for Listing {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.writer.directory.as_fd()
     }
 }
 

@@ -206,3 +206,20 @@ fn a_directory_is_known_by_whatever_path_it_was_opened() {
     assert_eq!(open(&scratch.at("deep/..")), itself);
     assert_ne!(open(&scratch.at("deep")), itself);
 }
+
+#[test]
+fn a_lookup_waits_on_the_mount_that_it_would_come_to() {
+    let root = Root::open(Path::new("/")).unwrap();
+    let mount_of = |path: &str| MountId::of(std::fs::File::open(path).unwrap()).ok();
+    assert_ne!(mount_of("/proc"), mount_of("/"));
+    for (path, mount) in [
+        ("/", "/"),
+        ("/nobody-has-this-name", "/"),
+        ("/nobody-has-this-name/proc/self", "/"),
+        ("/proc", "/proc"),
+        ("/proc/version", "/proc"),
+        ("/proc/no/such/thing/in/here", "/proc"),
+    ] {
+        assert_eq!(root.mount_towards(path.as_bytes()), mount_of(mount), "{path}");
+    }
+}

@@ -5,6 +5,7 @@
 
 use std::io;
 
+use runtime::Places;
 use runtime::oneshot::{SpliceEnd, splice};
 
 use crate::TransferError;
@@ -23,7 +24,7 @@ pub(super) async fn fill(
 ) -> Result<io::Result<usize>, TransferError> {
     let from = SpliceEnd { descriptor: file.handle()?, offset: Some(offset) };
     let to = SpliceEnd { descriptor: pipe.writer(), offset: None };
-    let moved = moved(from, to, count.min(pipe.capacity())).await;
+    let moved = moved(from, to, count.min(pipe.capacity()), &file.places()?).await;
     if let Ok(bytes) = moved {
         pipe.filled_by(bytes);
     }
@@ -39,7 +40,7 @@ pub(super) async fn empty(
     while pipe.filled() > 0 {
         let from = SpliceEnd { descriptor: pipe.reader(), offset: None };
         let to = SpliceEnd { descriptor: file.handle()?, offset: Some(offset) };
-        match moved(from, to, pipe.filled()).await {
+        match moved(from, to, pipe.filled(), &file.places()?).await {
             Ok(0) => return Ok(Err(io::ErrorKind::WriteZero.into())),
             Ok(written) => {
                 pipe.emptied(written);
@@ -52,10 +53,12 @@ pub(super) async fn empty(
 }
 
 /// One operation; again if it was interrupted.
-async fn moved(from: SpliceEnd, to: SpliceEnd, count: usize) -> io::Result<usize> {
+async fn moved(from: SpliceEnd, to: SpliceEnd, count: usize, places: &Places) -> io::Result<usize> {
     loop {
         let moved = match allowed(Call::RingSplice, count) {
-            Ok(count) => splice(from.clone(), to.clone(), u32::try_from(count).unwrap_or(u32::MAX)).await,
+            Ok(count) => {
+                splice(from.clone(), to.clone(), u32::try_from(count).unwrap_or(u32::MAX), places).await
+            }
             Err(error) => Err(error),
         };
         match moved {

@@ -152,10 +152,15 @@ impl SlowFileSystem {
 
     /// Waits until some answer is held back.
     pub(crate) fn wait_until_asked(&self) {
-        let waited =
-            self.gate.changed.wait_timeout_while(self.gate.lock(), HELD_MAX, |state| state.held == 0);
-        let (_state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        assert!(!timeout.timed_out(), "the file system was not asked");
+        self.wait_until_asked_for(1);
+    }
+
+    /// Waits until so many answers are held back.
+    pub(crate) fn wait_until_asked_for(&self, answers: usize) {
+        let are_fewer = |state: &mut GateState| state.held < answers;
+        let waited = self.gate.changed.wait_timeout_while(self.gate.lock(), HELD_MAX, are_fewer);
+        let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        assert!(!timeout.timed_out(), "the file system was asked {} times, and not {answers}", state.held);
     }
 
     /// Gives the answers, after making sure that they were held back all the time.

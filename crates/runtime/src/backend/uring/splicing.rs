@@ -1,6 +1,6 @@
 //! Splices that may wait for a disk: the kernel hands them to worker threads of its own.
 //!
-//! Their number is bounded by the permits of the worker's blocking jobs, which each holds until it completes.
+//! Their number is bounded by the places of the worker's blocking jobs, one of which each holds until it completes.
 
 use std::future::poll_fn;
 use std::io;
@@ -8,16 +8,16 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::task::{Poll, Waker};
 
 use io_uring::{opcode, types};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Ring, What};
+use crate::blocking::Place;
 use crate::context;
 use crate::oneshot::{SharedDescriptor, SpliceEnd};
 
 /// A splice that the kernel works on, and what it needs until it completes.
 pub(crate) struct Splicing {
     _descriptors: [SharedDescriptor; 2],
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
     result: Option<i32>,
     waker: Option<Waker>,
     /// Whoever started it does not wait any more.
@@ -33,12 +33,7 @@ impl Splicing {
     }
 
     /// Moves at most `bytes`; gives how many were, or a negated errno.
-    pub(crate) async fn run(
-        from: SpliceEnd,
-        to: SpliceEnd,
-        bytes: u32,
-        permit: OwnedSemaphorePermit,
-    ) -> io::Result<i32> {
+    pub(crate) async fn run(from: SpliceEnd, to: SpliceEnd, bytes: u32, place: Place) -> io::Result<i32> {
         let (from_offset, to_offset) = (from.kernel_offset()?, to.kernel_offset()?);
         let fd = |end: &SpliceEnd| types::Fd(end.descriptor.as_fd().as_raw_fd());
         let entry = opcode::Splice::new(fd(&from), from_offset, fd(&to), to_offset, bytes)
@@ -47,7 +42,7 @@ impl Splicing {
         let started = Started(on_ring(|ring| {
             let key = ring.insert(What::Splicing(Splicing {
                 _descriptors: [from.descriptor, to.descriptor],
-                _permit: permit,
+                _place: place,
                 result: None,
                 waker: None,
                 is_dropped: false,
