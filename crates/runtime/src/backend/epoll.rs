@@ -30,6 +30,8 @@ const DOORBELL: u64 = u64::MAX;
 pub(crate) struct Epoll {
     epoll: epoll::Epoll,
     watches: RefCell<Slab<Watch>>,
+    /// Where the kernel tells what happened. Kept, lest each turn has to clear three kibibytes.
+    events: RefCell<Box<[EpollEvent; EVENTS_PER_TURN_MAX]>>,
     turns_without_look: Cell<u32>,
     /// Registered, and so kept open.
     _doorbell: Arc<Doorbell>,
@@ -42,6 +44,7 @@ impl Epoll {
         Ok(Epoll {
             epoll,
             watches: RefCell::default(),
+            events: RefCell::new(Box::new([EpollEvent::empty(); EVENTS_PER_TURN_MAX])),
             turns_without_look: Cell::new(0),
             _doorbell: doorbell,
         })
@@ -61,8 +64,8 @@ impl Epoll {
             Wait::ForEver => EpollTimeout::NONE,
         };
         self.turns_without_look.set(0);
-        let mut events = [EpollEvent::empty(); EVENTS_PER_TURN_MAX];
-        let count = match self.epoll.wait(&mut events, timeout) {
+        let mut events = self.events.borrow_mut();
+        let count = match self.epoll.wait(&mut **events, timeout) {
             Ok(count) => count,
             Err(Errno::EINTR) => 0,
             Err(errno) => unreachable!("epoll_wait takes what it is given, and yet: {errno}"),

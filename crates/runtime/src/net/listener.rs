@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
 use nix::poll::PollFlags;
+use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::stream::{self, Stream};
@@ -285,21 +286,8 @@ fn died_in_the_queue(error: &io::Error) -> bool {
     )
 }
 
-#[allow(unsafe_code)]
 fn accept4(listening: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
-    use std::os::fd::{AsRawFd, FromRawFd};
-
-    let accept = |storage: *mut socket2::SockAddrStorage, length: *mut libc::socklen_t| {
-        let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        // SAFETY: `storage` and `length` are those that `try_init` made, and live as long as this call.
-        let fd = unsafe { libc::accept4(listening.as_raw_fd(), storage.cast(), length, flags) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the kernel has just given this descriptor to us and to nobody else.
-        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-    };
-    // SAFETY: where accept4 succeeds it has written an address and its length.
-    let (fd, peer) = unsafe { socket2::SockAddr::try_init(accept) }?;
-    Ok((fd, stream::internet_address(&peer)?))
+    let (fd, peer) = acceptfrom_with(listening, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    let peer = peer.ok_or(io::ErrorKind::Unsupported)?;
+    Ok((fd, peer.try_into()?))
 }

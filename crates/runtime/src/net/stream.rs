@@ -3,12 +3,12 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
-use nix::sys::socket::{MsgFlags, recv, send};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::{SockAddr, SockRef, TcpKeepalive};
 
 use crate::backend::Backend;
@@ -86,7 +86,7 @@ impl Stream {
         let room = buffer.len();
         let received =
             ready!(self.source.poll_io(cx, Interest::Readable, |fd| {
-                Ok(recv(fd.as_raw_fd(), buffer, MsgFlags::empty())?)
+                Ok(recv(fd, &mut *buffer, RecvFlags::empty())?.0)
             }))?;
         if received > 0 && received < room {
             self.source.clear_ready(Interest::Readable);
@@ -115,7 +115,7 @@ impl Stream {
         {
             return received;
         }
-        self.source.try_io(Interest::Readable, |fd| Ok(recv(fd.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?))
+        self.source.try_io(Interest::Readable, |fd| Ok(recv(fd, &mut *buffer, RecvFlags::DONTWAIT)?.0))
     }
 
     /// Sends what the kernel takes at once of `bytes`.
@@ -124,7 +124,7 @@ impl Stream {
     ///
     /// [`io::ErrorKind::WouldBlock`] if it takes none, else what `send(2)` says: `EPIPE`, `ECONNRESET`.
     pub fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.source.try_io(Interest::Writable, |fd| Ok(send(fd.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?))
+        self.source.try_io(Interest::Writable, |fd| Ok(send(fd, bytes, SendFlags::NOSIGNAL)?))
     }
 
     /// [`try_send`](Stream::try_send) for the last bytes, and if it takes them all, the end of this side: the kernel sends
@@ -137,8 +137,8 @@ impl Stream {
     ///
     /// As [`try_send`](Stream::try_send).
     pub fn try_send_last(&self, bytes: &[u8]) -> io::Result<usize> {
-        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::from_bits_retain(libc::MSG_MORE);
-        let sent = self.source.try_io(Interest::Writable, |fd| Ok(send(fd.as_raw_fd(), bytes, flags)?))?;
+        let flags = SendFlags::NOSIGNAL | SendFlags::MORE;
+        let sent = self.source.try_io(Interest::Writable, |fd| Ok(send(fd, bytes, flags)?))?;
         if sent == bytes.len() {
             // A peer that has reset the connection meanwhile gets nothing either way.
             drop(self.shutdown_write());
@@ -152,9 +152,9 @@ impl Stream {
     ///
     /// What `send(2)` says: `EPIPE`, `ECONNRESET`.
     pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let sent = ready!(self.source.poll_io(cx, Interest::Writable, |fd| {
-            Ok(send(fd.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?)
-        }))?;
+        let sent = ready!(
+            self.source.poll_io(cx, Interest::Writable, |fd| { Ok(send(fd, bytes, SendFlags::NOSIGNAL)?) })
+        )?;
         if sent < bytes.len() {
             self.source.clear_ready(Interest::Writable);
         }
@@ -303,6 +303,6 @@ pub(super) fn local_address(socket: &impl AsFd) -> io::Result<SocketAddr> {
 }
 
 /// An address of the internet families.
-pub(super) fn internet_address(address: &SockAddr) -> io::Result<SocketAddr> {
+fn internet_address(address: &SockAddr) -> io::Result<SocketAddr> {
     address.as_socket().ok_or_else(|| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))
 }

@@ -7,7 +7,7 @@
 pub(crate) mod injection;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
@@ -17,8 +17,9 @@ use nix::fcntl::{
     FallocateFlags, FcntlArg, OFlag, PosixFadviseAdvice, SpliceFFlags, fallocate, fcntl, posix_fadvise,
     splice,
 };
-use nix::sys::socket::{MsgFlags, recv, send};
 use nix::sys::statfs::{FsType, fstatfs};
+use rustix::io::{ReadWriteFlags, preadv2};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use storage::MountId;
 
 use injection::{Call, allowed};
@@ -89,11 +90,8 @@ pub(crate) fn page_bytes() -> usize {
 /// file system cannot tell.
 pub(crate) fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let length = allowed(Call::ReadCached, buffer.len())?;
-    let vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: length };
-    let offset = file_offset(offset)?;
-    // SAFETY: the vector describes `buffer`, or its beginning, which is borrowed for us alone until the call returns.
-    let read = unsafe { libc::preadv2(file.as_raw_fd(), &raw const vector, 1, offset, libc::RWF_NOWAIT) };
-    usize::try_from(read).map_err(|_| io::Error::last_os_error())
+    file_offset(offset)?;
+    Ok(preadv2(file, &mut [IoSliceMut::new(&mut buffer[..length])], offset, ReadWriteFlags::NOWAIT)?)
 }
 
 /// pread(2), again if a signal interrupted it.
@@ -123,7 +121,7 @@ pub(crate) fn write_all(file: &File, mut bytes: &[u8], mut offset: u64) -> io::R
 /// recv(2), without waiting.
 pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     let length = allowed(Call::Receive, buffer.len())?;
-    Ok(recv(socket.as_fd().as_raw_fd(), &mut buffer[..length], MsgFlags::MSG_DONTWAIT)?)
+    Ok(recv(socket, &mut buffer[..length], RecvFlags::DONTWAIT)?.0)
 }
 
 /// When the kernel puts bytes on the network.
@@ -138,11 +136,11 @@ pub(crate) enum Push {
 /// send(2), without waiting.
 pub(crate) fn send_some(socket: impl AsFd, bytes: &[u8], push: Push) -> io::Result<usize> {
     let length = allowed(Call::Send, bytes.len())?;
-    let mut flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    let mut flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     if push == Push::WithEnd {
-        flags |= MsgFlags::from_bits_retain(libc::MSG_MORE);
+        flags |= SendFlags::MORE;
     }
-    Ok(send(socket.as_fd().as_raw_fd(), &bytes[..length], flags)?)
+    Ok(send(socket, &bytes[..length], flags)?)
 }
 
 /// sendfile(2) of at most `count` bytes from `offset`.

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::task::{Context, Poll, Waker};
 
 use io_uring::{opcode, types};
-use nix::sys::socket::{MsgFlags, recv};
+use rustix::net::{RecvFlags, recv};
 
 use super::provided_buffers::GROUP;
 use super::{Operation, Ring, Wait, What};
@@ -156,7 +156,7 @@ impl Ring {
         match receiving.ready(buffer) {
             Some(ready) => ready,
             None if is_in_flight => Err(io::ErrorKind::WouldBlock.into()),
-            None => Ok(recv(connection.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?),
+            None => Ok(recv(connection, buffer, RecvFlags::DONTWAIT)?.0),
         }
     }
 }
