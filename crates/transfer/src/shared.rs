@@ -85,6 +85,7 @@ impl Drop for Shared<'_> {
     fn drop(&mut self) {
         // While a worker stops there is no other thread any more.
         if self.closing_waits
+            && runtime::current_backend().is_some()
             && let Ok(places) = self.places()
             && let Some(second) = self.second.take()
         {

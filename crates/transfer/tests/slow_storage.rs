@@ -226,6 +226,31 @@ fn a_silent_file_system_does_not_hold_up_a_disk() {
     });
 }
 
+/// A worker that stops drops what is in the middle, and waits for nobody.
+#[test]
+fn a_worker_ends_amid_transfers_of_a_slow_file_system() {
+    let Some(system) = SlowFileSystem::mount().map(Arc::new) else { return };
+    on_each_backend(move || {
+        let system = Arc::clone(&system);
+        async move {
+            let mut peers = Vec::new();
+            for _ in 0..2 {
+                let (file, (stream, mut peer)) = (opened(&system, WRITTEN).await, connected_pair().await);
+                let progress = Rc::new(Progress::new());
+                let seen = Rc::clone(&progress);
+                spawn(async move {
+                    upload(&stream, &file, 0, TransferOptions::default(), &seen).await.expect("never whole")
+                });
+                peer.write_all(&sample(100_000)).expect("sent");
+                peers.push(peer);
+                while progress.bytes() < 100_000 {
+                    sleep_until(Instant::now() + Duration::from_millis(1)).await;
+                }
+            }
+        }
+    });
+}
+
 /// What the page cache held when the peer stopped reading may be gone when it reads on.
 #[test]
 fn what_was_forgotten_while_the_peer_stalled_is_fetched_again() {
