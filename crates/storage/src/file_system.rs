@@ -88,7 +88,6 @@ const MOUNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 pub struct MountId {
     device: (u32, u32),
     mount: u64,
-    /// No other mount has it, or ever will: kernels before 6.8 give a number and a device again once a mount is gone.
     is_unique: bool,
 }
 
@@ -103,6 +102,12 @@ impl MountId {
         let device = (known.stx_dev_major, known.stx_dev_minor);
         let is_unique = known.stx_mask & MOUNT_ID_UNIQUE.bits() != 0;
         Ok(Self { device, mount: known.stx_mnt_id, is_unique })
+    }
+
+    /// Whether no other mount has it, or ever will: kernels before 6.8 give a number and a device again once a mount is gone.
+    #[must_use]
+    pub fn is_unique(self) -> bool {
+        self.is_unique
     }
 }
 

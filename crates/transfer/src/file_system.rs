@@ -41,21 +41,54 @@ pub(crate) struct FileSystem {
     places: Places,
 }
 
+/// For so long a kind is believed where the kernel may give the mount's name to another one.
+const BELIEVED_FOR: Duration = Duration::from_secs(1);
+
 thread_local! {
-    static REMEMBERED: RefCell<Vec<(MountId, Rc<FileSystem>)>> = const { RefCell::new(Vec::new()) };
+    static REMEMBERED: RefCell<Vec<Remembered>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Remembered {
+    mount: MountId,
+    asked_at: Instant,
+    system: Rc<FileSystem>,
+}
+
+fn remembered(mount: MountId) -> Option<Rc<FileSystem>> {
+    REMEMBERED.with_borrow(|remembered| {
+        let known = remembered.iter().find(|known| known.mount == mount)?;
+        let is_believed = mount.is_unique() || known.asked_at.elapsed() < BELIEVED_FOR;
+        is_believed.then(|| Rc::clone(&known.system))
+    })
+}
+
+/// Remembers what was asked, but for what another transfer has found out meanwhile.
+fn remember(mount: MountId, system: FileSystem) -> Rc<FileSystem> {
+    if let Some(known) = remembered(mount) {
+        return known;
+    }
+    REMEMBERED.with_borrow_mut(|remembered| {
+        if let Some(old) = remembered.iter().position(|known| known.mount == mount) {
+            // Whether its disk is behind is known as well as before.
+            system.elsewhere_until.set(remembered.remove(old).system.elsewhere_until.get());
+        } else if remembered.len() == REMEMBERED_MAX {
+            remembered.remove(0);
+        }
+        let system = Rc::new(system);
+        remembered.push(Remembered { mount, asked_at: Instant::now(), system: Rc::clone(&system) });
+        system
+    })
 }
 
 impl FileSystem {
-    fn new(kind: FileSystemKind, allocates_late: bool, places: Places) -> Rc<FileSystem> {
-        Rc::new(FileSystem { kind, allocates_late, elsewhere_until: Cell::new(None), places })
+    fn new(kind: FileSystemKind, allocates_late: bool, places: Places) -> FileSystem {
+        FileSystem { kind, allocates_late, elsewhere_until: Cell::new(None), places }
     }
 
-    /// The file system that a file is on; one on a disk if it cannot be found out.
+    /// The file system that a file is on. One that cannot be found out is taken for one that always has to be waited for.
     pub(crate) async fn of(file: &mut Shared<'_>) -> Result<Rc<FileSystem>, TransferError> {
-        let Ok(mount) = kernel::mount_of(file.file()) else {
-            return Ok(FileSystem::new(FileSystemKind::Disk, false, file.places()?));
-        };
-        let system = match FileSystem::remembered(mount) {
+        let mount = kernel::mount_of(file.file()).ok();
+        let system = match mount.and_then(remembered) {
             Some(known) => known,
             None => FileSystem::asked(mount, file).await?,
         };
@@ -66,26 +99,19 @@ impl FileSystem {
         Ok(system)
     }
 
-    fn remembered(mount: MountId) -> Option<Rc<FileSystem>> {
-        REMEMBERED.with_borrow(|remembered| {
-            remembered.iter().find(|(id, _)| *id == mount).map(|(_, known)| Rc::clone(known))
-        })
-    }
-
-    async fn asked(mount: MountId, file: &mut Shared<'_>) -> Result<Rc<FileSystem>, TransferError> {
-        let places = places_of(mount);
+    async fn asked(mount: Option<MountId>, file: &mut Shared<'_>) -> Result<Rc<FileSystem>, TransferError> {
+        let places = mount.map_or_else(|| file.places(), |mount| Ok(places_of(mount)))?;
         file.waits_in(&places);
-        let known = match file.elsewhere(kernel::file_system_type).await? {
-            Ok(kind) => FileSystem::new(FileSystemKind::of_type(kind), kind == EXT4_SUPER_MAGIC, places),
-            Err(_) => FileSystem::new(FileSystemKind::Disk, false, places),
+        let answer = file.elsewhere(kernel::file_system_type).await?;
+        let (kind, allocates_late) = match answer {
+            Ok(kind) => (FileSystemKind::of_type(kind), kind == EXT4_SUPER_MAGIC),
+            Err(_) => (FileSystemKind::Network, false),
         };
-        REMEMBERED.with_borrow_mut(|remembered| {
-            if remembered.len() == REMEMBERED_MAX {
-                remembered.remove(0);
-            }
-            remembered.push((mount, Rc::clone(&known)));
-        });
-        Ok(known)
+        let known = FileSystem::new(kind, allocates_late, places);
+        Ok(match mount {
+            Some(mount) if answer.is_ok() => remember(mount, known),
+            _ => Rc::new(known),
+        })
     }
 
     pub(crate) fn kind(&self) -> FileSystemKind {

@@ -145,6 +145,8 @@ impl TransferFacts {
             // Writes beside the page cache take aligned buffers, and a pipe has none.
             _ if is_upload && self.cache_policy == CachePolicy::Direct => false,
             Route::Splice | Route::RingSplice => untouched,
+            // Before a sendfile from another machine's file that machine is asked, whatever the page cache holds.
+            Route::Sendfile if self.file_system == Some(FileSystemKind::Network) => false,
             Route::Sendfile => untouched && !is_upload && self.cache == CacheState::Used,
         }
     }
@@ -269,6 +271,11 @@ mod tests {
         }
         let bypassed = TransferFacts { cache: CacheState::Bypassed, ..DOWNLOAD };
         assert_eq!(prefer(bypassed, Route::Sendfile), Route::Splice);
+        for kind in FileSystemKind::ALL {
+            let on_it = TransferFacts { file_system: Some(kind), ..DOWNLOAD };
+            let route = if kind == FileSystemKind::Network { Route::Splice } else { Route::Sendfile };
+            assert_eq!(prefer(on_it, Route::Sendfile), route, "{kind:?}");
+        }
     }
 
     #[test]
