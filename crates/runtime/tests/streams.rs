@@ -2,9 +2,11 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io::{ErrorKind, Read, Write};
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -237,4 +239,44 @@ fn the_end_of_a_turn_lets_the_others_go_first() {
         assert_eq!(turns.get(), 1);
         other.await.expect("done");
     });
+}
+
+#[test]
+fn whoever_accepts_without_a_pause_leaves_the_worker_to_others() {
+    const CONNECTIONS: usize = 200;
+    on_each_backend(|| async {
+        let listener = Listener::bind(loopback(), ListenOptions::default()).expect("a listener");
+        let peers: Vec<_> = (0..CONNECTIONS)
+            .map(|_| std::net::TcpStream::connect(listener.local()).expect("connected"))
+            .collect();
+        let accepted = Rc::new(Cell::new(0));
+        let count = Rc::clone(&accepted);
+        spawn(async move {
+            loop {
+                drop(listener.accept().await.expect("accepted"));
+                count.set(count.get() + 1);
+            }
+        });
+        let (mut seen, mut most_at_once) = (0, 0);
+        while seen < CONNECTIONS {
+            one_turn().await;
+            most_at_once = most_at_once.max(accepted.get() - seen);
+            seen = accepted.get();
+        }
+        assert!(most_at_once <= CONNECTIONS / 4, "{most_at_once} were accepted in one turn");
+        drop(peers);
+    });
+}
+
+/// Lets all others go first that are ready.
+async fn one_turn() {
+    let mut was_polled = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut was_polled, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use accounts::AccountSession;
 use protocol::line::{Frame, LINE_BYTES_MAX, LineSplitter};
@@ -36,8 +36,9 @@ use crate::settings::only_address;
 use crate::transfers::{Running, Step};
 use crate::worker::{Client, Worker};
 
-/// Bytes of commands that a session works off before others of its worker have their turn.
-const TURN_BYTES_MAX: usize = 64 << 10;
+/// How long a session works off commands that are there already before others of its worker have their turn: a client that sends
+/// without a pause, and takes the replies as quickly, would keep the core.
+const TURN_MAX: Duration = Duration::from_micros(250);
 
 /// How much of a client's input is read at a time.
 const RECEIVE_BYTES: usize = 16 * 1024;
@@ -162,7 +163,7 @@ impl ControlConnection {
     }
 
     async fn serve(&mut self) -> SessionEnd {
-        let mut turn_bytes = 0;
+        let mut working_since = None;
         loop {
             if let Err(ending) = self.do_what_is_asked().await {
                 return ending;
@@ -175,16 +176,21 @@ impl ControlConnection {
                 self.session.handle_deadline(Deadline::Shutdown);
                 continue;
             }
-            let event = self.next_event().await;
+            let (event, was_waited_for) = self.next_event().await;
             self.now = turn_began();
             let outcome = match event {
                 Event::Input(length) => {
                     self.on_input(length);
-                    turn_bytes += length;
+                    if was_waited_for {
+                        working_since = None;
+                    } else if working_since.get_or_insert_with(Instant::now).elapsed() >= TURN_MAX {
+                        working_since = None;
+                        runtime::end_long_turn().await;
+                    }
                     Ok(())
                 }
                 Event::InputEnded => self.on_input_ended(),
-                Event::Failed => Err(SessionEnd::Lost),
+                Event::Failed => self.on_lost(),
                 Event::Transfer(step) => {
                     self.on_transfer_step(step);
                     Ok(())
@@ -214,22 +220,26 @@ impl ControlConnection {
             if let Err(ending) = outcome {
                 return ending;
             }
-            // A client that sends commands without a pause, and takes the replies as quickly, would keep the core.
-            if turn_bytes >= TURN_BYTES_MAX {
-                turn_bytes = 0;
-                runtime::end_long_turn().await;
-            }
         }
     }
 
-    /// Waits for what happens first.
-    async fn next_event(&mut self) -> Event {
+    /// Waits for what happens first, and tells whether that was not so already.
+    async fn next_event(&mut self) -> (Event, bool) {
         if !self.unread.is_empty() && self.session.wants_input() {
-            return Event::Input(0);
+            return (Event::Input(0), false);
         }
-        // A transfer has a stall deadline of its own, and a checksum of a large file takes as long as it takes.
-        let is_working = self.transfer.is_some() || self.file_job.is_some();
-        poll_fn(|context| self.poll_event(context, is_working)).await
+        // Bytes that move have a stall deadline of their own. What waits for a disk, as the checksum of a large file, takes as
+        // long as it takes; but not for a client that says no more, and may be gone.
+        let is_moving = self.transfer.is_some() && !self.is_publishing();
+        let is_waiting = (self.file_job.is_some() || self.is_publishing()) && !self.input_ended;
+        let is_working = is_moving || is_waiting;
+        let mut was_waited_for = false;
+        let event = poll_fn(|context| {
+            let polled = self.poll_event(context, is_working);
+            was_waited_for |= polled.is_pending();
+            polled
+        });
+        (event.await, was_waited_for)
     }
 
     fn poll_event(&mut self, context: &mut Context<'_>, is_working: bool) -> Poll<Event> {
@@ -283,13 +293,26 @@ impl ControlConnection {
     /// wait for with a QUIT is given up, and so is a checksum, for this is how a client that was killed looks.
     fn on_input_ended(&mut self) -> Result<(), SessionEnd> {
         if self.transfer.is_some() && !self.session.said_goodbye() {
-            return Err(SessionEnd::Lost);
+            return self.on_lost();
         }
         if let Some(job) = &self.file_job {
             job.cancel();
         }
         self.input_ended = true;
         Ok(())
+    }
+
+    /// The client is gone. An upload that is taking its name keeps it, and is recorded with it.
+    fn on_lost(&mut self) -> Result<(), SessionEnd> {
+        if !self.is_publishing() {
+            return Err(SessionEnd::Lost);
+        }
+        self.input_ended = true;
+        Ok(())
+    }
+
+    fn is_publishing(&self) -> bool {
+        self.transfer.as_ref().is_some_and(|transfer| !transfer.can_be_aborted())
     }
 
     /// Whether nothing is under way.

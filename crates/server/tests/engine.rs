@@ -5,7 +5,11 @@ mod engine_support;
 mod raw;
 mod support;
 
-use engine_support::slow_file_system::{CACHED, SlowFileSystem, UNCACHED, contents};
+use std::fs;
+use std::io::Write as _;
+
+use engine_support::slow_file_system::{CACHED, SlowFileSystem, UNCACHED, WRITTEN, contents};
+use raw::waiting::until;
 use raw::{Client, read_all};
 use support::server::Server;
 
@@ -152,6 +156,56 @@ fn a_close_that_takes_its_time_delays_nobody() {
     client.says("NOOP", 200);
     system.open();
     client.quits();
+    server.stop();
+}
+
+/// Nobody can tell a client that is gone from one that only has nothing more to say.
+#[test]
+fn who_says_no_more_does_not_wait_for_ever() {
+    let Some(system) = SlowFileSystem::mount() else { return };
+    let server = Server::start(system.root(), &["--anonymous", "read", "--idle-timeout", "1"]);
+    let mut client = Client::log_in(server.address());
+    client.says(format!("SIZE {CACHED}"), 213);
+    system.shut();
+    client.sends(format!("SIZE {CACHED}\r\n"));
+    system.wait_until_asked();
+    client.closes_its_side();
+    client.hears(421);
+    client.hears_the_end();
+    system.open();
+    server.stop();
+}
+
+/// The client of an upload goes while the disk is waited for: the upload is whole, and recorded so.
+#[test]
+fn an_upload_whose_client_goes_while_it_is_published_is_recorded_as_whole() {
+    let Some(system) = SlowFileSystem::mount() else { return };
+    let scratch = tempfile::tempdir().expect("a directory");
+    let (config, xferlog) = (scratch.path().join("config"), scratch.path().join("xferlog"));
+    let keys = format!("log.xferlog = \"{}\"\ntransfer.sync = \"full\"\n", xferlog.display());
+    fs::write(&config, keys).expect("written");
+    let config = config.to_str().expect("a path");
+    let server = Server::start(system.root(), &["--anonymous", "write", "--config", config]);
+    for is_reset in [false, true] {
+        let mut client = Client::log_in(server.address());
+        let mut data = client.opens_data();
+        system.shut_syncing();
+        client.says(format!("APPE {WRITTEN}"), 150);
+        data.write_all(b"whole").expect("sent");
+        drop(data);
+        system.wait_until_asked();
+        if is_reset {
+            client.resets()
+        } else {
+            drop(client)
+        }
+        another_session_is_answered(&server);
+        system.open();
+        let lines = || fs::read_to_string(&xferlog).unwrap_or_default();
+        let expected = if is_reset { 2 } else { 1 };
+        until("it is recorded", || lines().lines().count() == expected);
+        assert!(lines().lines().all(|line| line.ends_with(" c")), "{}", lines());
+    }
     server.stop();
 }
 

@@ -1,5 +1,6 @@
 //! Listening sockets.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -133,11 +134,15 @@ impl From<BoundListener> for OwnedFd {
     }
 }
 
+/// How many connections are accepted one after the other before the worker's other tasks have their turn.
+const ACCEPTS_IN_A_ROW_MAX: u32 = 32;
+
 /// A listening socket on this worker. Dropping it frees the port, even while an accept waits.
 #[derive(Debug)]
 pub struct Listener {
     source: Source,
     local: SocketAddr,
+    accepts_in_a_row: Cell<u32>,
 }
 
 impl Listener {
@@ -157,7 +162,7 @@ impl Listener {
     /// Off a worker's thread.
     pub fn from_bound(bound: impl Into<BoundListener>) -> io::Result<Listener> {
         let BoundListener { fd, local } = bound.into();
-        Ok(Listener { source: Source::new(fd)?, local })
+        Ok(Listener { source: Source::new(fd)?, local, accepts_in_a_row: Cell::new(0) })
     }
 
     /// The address that it listens on.
@@ -166,7 +171,8 @@ impl Listener {
         self.local
     }
 
-    /// Waits for a connection. Dropping the future loses none.
+    /// Waits for a connection. Dropping the future loses none. However many there are, whoever waits for one after the other leaves
+    /// the worker to others now and then.
     ///
     /// A connection that died in the queue is passed over.
     ///
@@ -184,7 +190,13 @@ impl Listener {
     ///
     /// As [`accept`](Listener::accept).
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Accepted, SocketAddr)>> {
+        let in_a_row = self.accepts_in_a_row.replace(0);
+        if in_a_row == ACCEPTS_IN_A_ROW_MAX {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let accepted = ready!(self.source.poll_io(cx, Interest::Readable, accept_now))?;
+        self.accepts_in_a_row.set(in_a_row + 1);
         // Connections mostly come one at a time. To ask costs less than an accept in vain, which makes a file first.
         if !has_events(&self.source, PollFlags::POLLIN) {
             self.source.would_block(Interest::Readable);

@@ -56,6 +56,8 @@ enum Request {
     Attributes,
     /// To close, which the kernel calls a flush.
     Closing,
+    /// To bring all to the disk.
+    Syncing,
 }
 
 #[derive(Default)]
@@ -135,6 +137,11 @@ impl SlowFileSystem {
     /// From now on files take their time to be closed, and nothing else does.
     pub(crate) fn shut_closing(&self) {
         self.shut_for(&[Request::Closing]);
+    }
+
+    /// From now on files take their time to be on the disk, and nothing else does.
+    pub(crate) fn shut_syncing(&self) {
+        self.shut_for(&[Request::Syncing]);
     }
 
     fn shut_for(&self, requests: &'static [Request]) {
@@ -291,6 +298,10 @@ impl Filesystem for Files {
 
     fn flush(&self, _: &fuser::Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
         self.later(Request::Closing, move || reply.ok());
+    }
+
+    fn fsync(&self, _: &fuser::Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.later(Request::Syncing, move || reply.ok());
     }
 
     fn read(
