@@ -52,7 +52,8 @@ impl From<BlockingError> for io::Error {
 /// Runs `job` on a thread where it may block, and gives its result.
 ///
 /// At most [`PLACES`] such jobs of a worker run at once; the others wait in order. Dropping the future while its job waits
-/// drops the job. A job that runs cannot be stopped: it runs to its end, and its result is dropped on its own thread.
+/// drops the job. A job that runs cannot be stopped: it runs to its end. Its result is dropped on its own thread, or on the worker's
+/// where it had come when the future was dropped: what is slow to drop has to see to that itself.
 ///
 /// # Errors
 ///
@@ -158,6 +159,7 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    threads: usize,
     idle_threads: usize,
     ended: bool,
 }
@@ -192,10 +194,13 @@ impl Pool {
         // Queued jobs are promised to idle threads: one more needs one more.
         if queue.idle_threads <= queue.jobs.len() {
             let shared = Arc::clone(&self.shared);
-            thread::Builder::new()
-                .name("blocking".to_owned())
-                .spawn(move || shared.serve())
-                .map_err(BlockingError::NoThread)?;
+            let started = thread::Builder::new().name("blocking".to_owned()).spawn(move || shared.serve());
+            match started {
+                Ok(_) => queue.threads += 1,
+                // Those there are do it.
+                Err(_) if queue.threads > 0 => {}
+                Err(error) => return Err(BlockingError::NoThread(error)),
+            }
         }
         queue.jobs.push_back(Box::new(job));
         drop(queue);
@@ -235,6 +240,7 @@ impl Shared {
                 return Some(job);
             }
             if queue.ended {
+                queue.threads -= 1;
                 return None;
             }
             queue.idle_threads += 1;
@@ -243,6 +249,7 @@ impl Shared {
             queue = woken;
             queue.idle_threads -= 1;
             if timeout.timed_out() && queue.jobs.is_empty() {
+                queue.threads -= 1;
                 return None;
             }
         }

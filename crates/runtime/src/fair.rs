@@ -114,7 +114,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> FairPool<K> {
     fn add(&self, who: &K, job: Job) -> Result<u64, BlockingError> {
         let mut queue = self.shared.lock();
         // Those that wait are promised to idle threads: one more needs one more.
-        if queue.idle_threads <= queue.turns.len() && queue.threads < queue.threads_max {
+        if queue.idle_threads <= queue.jobs_waiting && queue.threads < queue.threads_max {
             let shared = Arc::clone(&self.shared);
             let started = thread::Builder::new().name("fair".to_owned()).spawn(move || shared.serve());
             match started {

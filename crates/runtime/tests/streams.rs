@@ -130,7 +130,7 @@ fn what_is_not_acknowledged_shrinks_as_the_peer_reads() {
 fn one_task_reads_while_another_writes() {
     on_each_backend(|| async {
         let (stream, peer) = connected_pair().await;
-        let stream = std::rc::Rc::new(stream);
+        let stream = Rc::new(stream);
         let bulk = vec![7; 8 << 20];
         // The peer neither reads nor sends before it has been told that the stream is full.
         let (full, is_full) = std::sync::mpsc::channel::<()>();
@@ -139,7 +139,7 @@ fn one_task_reads_while_another_writes() {
             exchange(peer, b"hello".to_vec()).join().expect("the exchange")
         });
         let reader = {
-            let stream = std::rc::Rc::clone(&stream);
+            let stream = Rc::clone(&stream);
             spawn(async move {
                 let mut buffer = [0; 16];
                 let received = stream.receive(&mut buffer).await.expect("received");
@@ -229,9 +229,9 @@ fn a_connection_is_made_or_refused() {
 fn the_end_of_a_turn_lets_the_others_go_first() {
     on_each_backend(|| async {
         let (stream, _peer) = connected_pair().await;
-        let turns = std::rc::Rc::new(std::cell::Cell::new(0));
+        let turns = Rc::new(std::cell::Cell::new(0));
         let other = {
-            let turns = std::rc::Rc::clone(&turns);
+            let turns = Rc::clone(&turns);
             spawn(async move { turns.set(turns.get() + 1) })
         };
         end_long_turn().await;

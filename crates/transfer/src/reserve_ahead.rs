@@ -13,6 +13,8 @@ use crate::{CachePolicy, Destination, TURN_BYTES_MAX, TransferError, TransferOpt
 /// then, up to the most.
 const PIECE_BYTES_MIN: u64 = 4 << 20;
 const PIECE_BYTES_MAX: u64 = 64 << 20;
+/// Nothing is reserved where so many pieces have no room: others may need it before this upload does.
+const PIECES_LEFT_MIN: u64 = 8;
 
 /// What is reserved of one upload.
 pub(crate) struct ReserveAhead {
@@ -40,10 +42,18 @@ impl ReserveAhead {
         }
         let from = until.max(self.reserved_until);
         let bytes = until.clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX);
-        let reserved = file.elsewhere(move |file| kernel::reserve(file, from, bytes)).await?;
-        // Whether there is room for what really comes, its writes will tell. A part may be reserved all the same.
-        self.is_wanted = reserved.is_ok();
-        self.reserved_until = from + bytes;
+        let reserving = file.elsewhere(move |file| {
+            // Whether there is room for what really comes, its writes will tell.
+            if kernel::free_bytes(file)? >= PIECES_LEFT_MIN * bytes
+                && kernel::reserve(file, from, bytes).is_ok()
+            {
+                return Ok(true);
+            }
+            // A part may be reserved all the same.
+            kernel::cut(file, until).map(|()| false)
+        });
+        self.is_wanted = reserving.await?.map_err(|error| TransferError::of_storage(&error))?;
+        self.reserved_until = if self.is_wanted { from + bytes } else { until };
         Ok(())
     }
 

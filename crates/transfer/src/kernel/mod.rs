@@ -269,6 +269,12 @@ pub(crate) fn begin_write_back(file: &File) {
     unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
 }
 
+/// Bytes that this user may still have on the file's file system.
+pub(crate) fn free_bytes(file: &File) -> io::Result<u64> {
+    let known = nix::sys::statvfs::fstatvfs(file)?;
+    Ok(known.blocks_available() * known.fragment_size())
+}
+
 /// Reserves the blocks of a range. The file's size does not change.
 pub(crate) fn reserve(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
     let (offset, bytes) = (file_offset(offset)?, file_offset(bytes)?);

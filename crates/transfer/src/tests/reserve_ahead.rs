@@ -1,7 +1,10 @@
 //! What an upload reserves of the disk, and gives back.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::fs::MetadataExt;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::statfs::{EXT4_SUPER_MAGIC, fstatfs};
@@ -84,12 +87,56 @@ fn an_upload_goes_on_where_nothing_can_be_reserved() {
     on_each_backend(|| async {
         let bytes = sample(BYTES);
         for errno in [Errno::ENOSPC, Errno::EDQUOT, Errno::EOPNOTSUPP, Errno::EIO] {
-            let faults = [(Reserve, Fails(Errno::EINTR)), (Reserve, Fails(errno))];
+            // The second piece finds no room, and the first is given back for others to have.
+            let faults = [
+                (Reserve, Fails(Errno::EINTR)),
+                (Reserve, GoesWell),
+                (Reserve, Fails(errno)),
+                (Cut, GoesWell),
+            ];
             let options = to(Destination::New, &TransferOptions::default());
             let (file, outcome, left) = uploaded(&bytes, options, &faults).await;
             assert_eq!((outcome, left), (Ok(BYTES as u64), left_where_reserved(&faults)), "{errno}");
             assert!(contents(&file) == bytes, "{errno}");
         }
+    });
+}
+
+/// What another upload needs is not held for this one.
+#[test]
+fn what_cannot_be_reserved_whole_is_given_back_at_once() {
+    on_each_backend(|| async {
+        if !is_on_ext4() {
+            return;
+        }
+        let file = empty_file();
+        let (stream, mut peer) = connected_pair().await;
+        let sent = file.try_clone().expect("a second descriptor");
+        let progress = Rc::new(Progress::new());
+        let seen = Rc::clone(&progress);
+        let script = Script::new([(Reserve, GoesWell), (Reserve, Fails(Errno::ENOSPC))]);
+        let storing = runtime::spawn(async move {
+            script.begin();
+            let options = to(Destination::New, &TransferOptions::default());
+            let stored = upload(&stream, &sent, 0, options, &seen).await;
+            Script::new([]).begin();
+            (stored, script.left().len())
+        });
+        let (first, rest) = (8_u64 << 20, 1_u64 << 20);
+        let peer = std::thread::spawn(move || peer.write_all(&sample(8 << 20)).map(|()| peer).expect("sent"));
+        while progress.bytes() < first {
+            runtime::sleep_until(Instant::now() + Duration::from_millis(1)).await;
+        }
+        let mut peer = peer.join().expect("the peer");
+        // The upload goes on, and holds no more than it has.
+        let on_disk = || file.metadata().expect("known").blocks() * 512;
+        while on_disk() > first + (1 << 20) {
+            runtime::sleep_until(Instant::now() + Duration::from_millis(1)).await;
+        }
+        peer.write_all(&sample(1 << 20)).expect("sent");
+        drop(peer);
+        let (stored, left) = storing.await.expect("a task");
+        assert_eq!((stored.expect("stored"), left), (first + rest, 0));
     });
 }
 
