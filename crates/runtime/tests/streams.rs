@@ -229,7 +229,7 @@ fn a_connection_is_made_or_refused() {
 fn the_end_of_a_turn_lets_the_others_go_first() {
     on_each_backend(|| async {
         let (stream, _peer) = connected_pair().await;
-        let turns = Rc::new(std::cell::Cell::new(0));
+        let turns = Rc::new(Cell::new(0));
         let other = {
             let turns = Rc::clone(&turns);
             spawn(async move { turns.set(turns.get() + 1) })
