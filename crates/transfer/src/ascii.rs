@@ -3,6 +3,8 @@
 //! Both converters are fed piece by piece, cut anywhere, and give the same bytes as if fed at once. A file that
 //! comes from the network and goes back is the same again, unless it had LF and CRLF mixed.
 
+use std::ops::Range;
+
 use memchr::memchr;
 
 /// From the file to the network: an LF that no CR precedes becomes CRLF. A CRLF that is there stays one.
@@ -53,33 +55,38 @@ impl FromNetwork {
         FromNetwork::default()
     }
 
-    /// Appends the converted `piece` to `output`: at most one byte more than its length.
-    pub fn convert(&mut self, piece: &[u8], output: &mut Vec<u8>) {
-        let Some(&first) = piece.first() else { return };
-        output.reserve(piece.len() + 1);
-        if self.held_cr && first != b'\n' {
-            output.push(b'\r');
+    /// Converts a piece where it is, and gives where in it the bytes for the file are. Its first byte is no part of it: there is
+    /// room for a CR that was held back.
+    pub fn convert(&mut self, piece: &mut [u8]) -> Range<usize> {
+        let Some(&first) = piece.get(1) else { return 0..0 };
+        let mut start = 1;
+        if std::mem::take(&mut self.held_cr) && first != b'\n' {
+            start = 0;
+            piece[0] = b'\r';
         }
-        self.held_cr = false;
-        let mut rest = piece;
-        while let Some(at) = memchr(b'\r', rest) {
-            output.extend_from_slice(&rest[..at]);
-            match rest.get(at + 1) {
+        // Before `end` all is converted, and from `at` on nothing is.
+        let (mut end, mut at) = (1, 1);
+        while let Some(length) = memchr(b'\r', &piece[at..]) {
+            piece.copy_within(at..at + length, end);
+            end += length;
+            at += length + 1;
+            match piece.get(at) {
                 // The CR goes, and the LF is taken up with what follows it.
                 Some(b'\n') => {}
-                Some(_) => output.push(b'\r'),
+                Some(_) => {
+                    piece[end] = b'\r';
+                    end += 1;
+                }
                 None => self.held_cr = true,
             }
-            rest = &rest[at + 1..];
         }
-        output.extend_from_slice(rest);
+        piece.copy_within(at.., end);
+        start..end + piece.len() - at
     }
 
-    /// Appends what was held back, at the end of the upload.
-    pub fn finish(&mut self, output: &mut Vec<u8>) {
-        if std::mem::take(&mut self.held_cr) {
-            output.push(b'\r');
-        }
+    /// What is held back at the end of the upload, which belongs to the file then.
+    pub fn finish(&mut self) -> Option<u8> {
+        std::mem::take(&mut self.held_cr).then_some(b'\r')
     }
 }
 
@@ -104,6 +111,18 @@ mod tests {
     fn naive_from_network(network: &[u8]) -> Vec<u8> {
         let is_end = |at: usize| network[at] == b'\r' && network.get(at + 1) == Some(&b'\n');
         (0..network.len()).filter(|&at| !is_end(at)).map(|at| network[at]).collect()
+    }
+
+    fn from_network(pieces: Vec<&[u8]>) -> Vec<u8> {
+        let mut converter = FromNetwork::new();
+        let mut file = Vec::new();
+        for piece in pieces {
+            let mut piece = [b"#", piece].concat();
+            let converted = converter.convert(&mut piece);
+            file.extend_from_slice(&piece[converted]);
+        }
+        file.extend(converter.finish());
+        file
     }
 
     /// Cuts at the given places, which may repeat and so make empty pieces.
@@ -150,23 +169,14 @@ mod tests {
 
         #[test]
         fn from_network_is_the_naive_one(network in text(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6)) {
-            let mut converter = FromNetwork::new();
-            let mut file = Vec::new();
-            for piece in pieces(&network, &cuts) {
-                converter.convert(piece, &mut file);
-            }
-            converter.finish(&mut file);
-            prop_assert_eq!(file, naive_from_network(&network));
+            prop_assert_eq!(from_network(pieces(&network, &cuts)), naive_from_network(&network));
         }
 
         #[test]
         fn a_unix_file_comes_back_as_it_was(file in unix_text()) {
-            let (mut network, mut back) = (Vec::new(), Vec::new());
+            let mut network = Vec::new();
             ToNetwork::new().convert(&file, &mut network);
-            let mut converter = FromNetwork::new();
-            converter.convert(&network, &mut back);
-            converter.finish(&mut back);
-            prop_assert_eq!(back, file);
+            prop_assert_eq!(from_network(vec![&network]), file);
         }
     }
 }

@@ -137,14 +137,15 @@ pub(crate) async fn receive(
     pace: &mut Pace<'_>,
 ) -> Result<u64, TransferError> {
     let mut received: u64 = 0;
-    // Empty until line ends are converted, and then kept for the next piece.
-    let mut converted = Vec::new();
+    // Where line ends are converted, the first byte is for one that was held back.
+    let start = usize::from(lines.is_some());
     loop {
         let count = pace.ready(stream.source(), Interest::Readable, u64::MAX).await?;
         let mut buffer = Buffer::take();
-        let room = buffer.len().min(count);
-        let taken =
-            stream.source().try_io(Interest::Readable, |socket| kernel::receive(socket, &mut buffer[..room]));
+        let end = buffer.len().min(start + count);
+        let taken = stream
+            .source()
+            .try_io(Interest::Readable, |socket| kernel::receive(socket, &mut buffer[start..end]));
         let taken = match taken {
             Ok(taken) => taken,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
@@ -154,20 +155,16 @@ pub(crate) async fn receive(
             pace.moved(taken);
             received += taken as u64;
         }
-        let (stored, elsewhere) = if let Some(lines) = &mut lines {
-            converted.clear();
-            match taken {
-                0 => lines.finish(&mut converted),
-                _ => lines.convert(&buffer[..taken], &mut converted),
-            }
-            let length = converted.len();
-            let elsewhere;
-            (converted, elsewhere) = store(file, system, converted, length, offset).await?;
-            (length, elsewhere)
-        } else {
-            let (_, elsewhere) = store(file, system, buffer, taken, offset).await?;
-            (taken, elsewhere)
+        let piece = match &mut lines {
+            None => 0..taken,
+            Some(lines) if taken > 0 => lines.convert(&mut buffer[..start + taken]),
+            Some(lines) => lines.finish().map_or(0..0, |last| {
+                buffer[0] = last;
+                0..1
+            }),
         };
+        let stored = piece.len();
+        let (_, elsewhere) = store(file, system, buffer, piece, offset).await?;
         if elsewhere {
             pace.excuse();
         }
@@ -179,23 +176,23 @@ pub(crate) async fn receive(
     }
 }
 
-/// Writes the first `length` bytes of the buffer to `offset` of the file, here or on another thread; gives the buffer
+/// Writes these bytes of the buffer to `offset` of the file, here or on another thread; gives the buffer
 /// back, and whether it was another thread.
 pub(super) async fn store<B>(
     file: &mut Shared<'_>,
     system: &FileSystem,
     buffer: B,
-    length: usize,
+    bytes: Range<usize>,
     offset: u64,
 ) -> Result<(B, bool), TransferError>
 where
     B: Deref<Target = [u8]> + Send + 'static,
 {
-    if length == 0 {
+    if bytes.is_empty() {
         return Ok((buffer, false));
     }
     let written = system.written(file, move |file| {
-        let outcome = kernel::write_all(file, &buffer[..length], offset);
+        let outcome = kernel::write_all(file, &buffer[bytes], offset);
         (buffer, outcome)
     });
     let ((buffer, outcome), elsewhere) = written.await?;

@@ -211,7 +211,7 @@ async fn rescue(
     let mut buffer = Buffer::take();
     while pipe.filled() > 0 {
         let read = pipe.read(&mut buffer).map_err(|error| TransferError::of_storage(&error))?;
-        (buffer, _) = copy::store(file, system, buffer, read, offset).await?;
+        (buffer, _) = copy::store(file, system, buffer, 0..read, offset).await?;
         offset += read as u64;
     }
     pipe.give_back();
