@@ -75,11 +75,10 @@ enum Content {
     Listing(Box<FirstOfListing>),
 }
 
-/// A listing and its beginning, which was made together with opening it.
+/// The beginning of a listing, which was made together with opening it, and what may follow.
 struct FirstOfListing {
-    listing: Listing,
     chunk: Vec<u8>,
-    more: bool,
+    rest: Option<ClosedElsewhere<Listing>>,
 }
 
 /// An upload all of whose bytes are there, and which has no name yet.
@@ -258,6 +257,12 @@ impl From<Upload> for UnpublishedUpload {
     }
 }
 
+impl From<Listing> for ClosedElsewhere<Listing> {
+    fn from(listing: Listing) -> Self {
+        Self { open: Some(listing), closing_waits: true }
+    }
+}
+
 impl From<Download> for ClosedElsewhere<Download> {
     fn from(download: Download) -> Self {
         Self { closing_waits: download.closing_waits, open: Some(download) }
@@ -265,6 +270,10 @@ impl From<Download> for ClosedElsewhere<Download> {
 }
 
 impl<F: AsFd + Send + 'static> ClosedElsewhere<F> {
+    fn into_inner(mut self) -> Option<F> {
+        self.open.take()
+    }
+
     /// Where to wait for it.
     fn places(&self) -> Places {
         self.open.as_ref().map_or_else(Places::default, waiting::for_file)
@@ -338,7 +347,8 @@ fn open_content(root: &Root, transfer: &Transfer) -> Result<Content, StorageErro
             let mut listing = root.list(request.path.as_bytes(), list_options(request))?;
             let mut chunk = Vec::new();
             let more = listing.fill(&mut chunk, LISTING_CHUNK_BYTES)?;
-            Ok(Content::Listing(Box::new(FirstOfListing { listing, chunk, more })))
+            let rest = more.then(|| listing.into());
+            Ok(Content::Listing(Box::new(FirstOfListing { chunk, rest })))
         }
     }
 }
@@ -381,16 +391,16 @@ async fn send_listing(
     record: &Record,
 ) -> Result<(), Reply> {
     let mut first_chunk = Some(first.chunk);
-    let mut rest = first.more.then_some(first.listing);
+    let mut rest = first.rest;
     let next_chunk = async || {
         if let Some(chunk) = first_chunk.take() {
             return Ok(Some(chunk));
         }
-        let Some(mut listing) = rest.take() else { return Ok(None) };
+        let Some(mut listing) = rest.take().and_then(ClosedElsewhere::into_inner) else { return Ok(None) };
         let filled = waiting::for_file(&listing).blocking(move || {
             let mut chunk = Vec::with_capacity(LISTING_CHUNK_BYTES);
             let more = listing.fill(&mut chunk, LISTING_CHUNK_BYTES)?;
-            Ok((chunk, more.then_some(listing)))
+            Ok((chunk, more.then(|| listing.into())))
         });
         let (chunk, listing) = filled.await.map_err(|_| replies::INTERNAL)?.map_err(replies::storage)?;
         rest = listing;

@@ -7,9 +7,10 @@ use std::os::fd::AsFd;
 
 use runtime::Places;
 use storage::{MountId, Root};
+use transfer::PlacesOfMounts;
 
 thread_local! {
-    static OF_DIGESTS: Places = Places::default();
+    static OF_DIGESTS: PlacesOfMounts = PlacesOfMounts::default();
 }
 
 /// The places for a job that waits for what the name `path` leads to.
@@ -22,9 +23,9 @@ pub(crate) fn for_file(file: &impl AsFd) -> Places {
     common_unless_taken(|| MountId::of(file).ok())
 }
 
-/// The places for jobs that read whole files and take their time even where nothing hangs.
-pub(crate) fn for_digests() -> Places {
-    OF_DIGESTS.with(Places::clone)
+/// The places for the digest of a file, which is read whole and takes its time even where nothing hangs.
+pub(crate) fn for_digest(root: &Root, path: &[u8]) -> Places {
+    root.mount_towards(path).map_or_else(Places::default, |mount| OF_DIGESTS.with(|places| places.of(mount)))
 }
 
 /// The places for a job that waits for `mount`, which is asked for only where it matters.

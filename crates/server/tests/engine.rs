@@ -103,7 +103,7 @@ fn a_mount_that_hangs_holds_up_no_other_mount() {
         let command = if number % 2 == 0 { "MDTM" } else { "XCRC" };
         client.sends(format!("{command} {mount_point}/{CACHED}\r\n"));
     }
-    // Digests have places of their own, which the other half of the sessions fill.
+    // Digests have places of their own, which half of the sessions fill.
     system.wait_until_asked_for(2 * PLACES);
 
     let mut client = Client::log_in(server.address());
@@ -114,6 +114,7 @@ fn a_mount_that_hangs_holds_up_no_other_mount() {
         client.says(format!("RNFR {number}"), 350);
         client.says(format!("RNTO {number}-renamed"), 250);
         assert!(!client.fetches("LIST").is_empty());
+        client.says(format!("XCRC {number}-renamed"), 250);
     }
     system.open();
     for (number, client) in waiting.iter_mut().enumerate() {
@@ -195,9 +196,9 @@ fn an_upload_whose_client_goes_while_it_is_published_is_recorded_as_whole() {
         drop(data);
         system.wait_until_asked();
         if is_reset {
-            client.resets()
+            client.resets();
         } else {
-            drop(client)
+            drop(client);
         }
         another_session_is_answered(&server);
         system.open();

@@ -96,7 +96,7 @@ pub use error::{ChunksError, TransferError};
 pub use limits::{Limits, RateLimit, RateLimiter};
 pub use listing::send_chunks;
 pub use options::{CachePolicy, Destination, TransferOptions};
-pub use places::places_of;
+pub use places::{PlacesOfMounts, places_of};
 pub use plan::{
     CacheState, Direction, Route, RoutePreference, TransferFacts, TransferType, UnknownRoute, plan,
 };

@@ -9,13 +9,24 @@ use storage::MountId;
 const MOUNTS_MAX: usize = 64;
 
 thread_local! {
-    static OF_MOUNTS: RefCell<Vec<(MountId, Places)>> = const { RefCell::new(Vec::new()) };
+    static OF_FILES: PlacesOfMounts = PlacesOfMounts::default();
 }
 
 /// The places of this worker for jobs that wait for `mount`. What transfers do with their files is done there.
 #[must_use]
 pub fn places_of(mount: MountId) -> Places {
-    OF_MOUNTS.with_borrow_mut(|known| {
+    OF_FILES.with(|places| places.of(mount))
+}
+
+/// Places for jobs of one sort, for each mount that such a job waits for.
+#[derive(Debug, Default)]
+pub struct PlacesOfMounts(RefCell<Vec<(MountId, Places)>>);
+
+impl PlacesOfMounts {
+    /// Those for jobs that wait for `mount`.
+    #[must_use]
+    pub fn of(&self, mount: MountId) -> Places {
+        let mut known = self.0.borrow_mut();
         if let Some((_, places)) = known.iter().find(|(id, _)| *id == mount) {
             return places.clone();
         }
@@ -25,5 +36,5 @@ pub fn places_of(mount: MountId) -> Places {
         let places = Places::default();
         known.push((mount, places.clone()));
         places
-    })
+    }
 }
