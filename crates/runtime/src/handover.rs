@@ -1,6 +1,5 @@
 //! Handing something to another core: a bounded mailbox.
 
-use std::task::{Context, Poll};
 
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -71,11 +70,6 @@ impl<T: Send> Receiver<T> {
     /// The next letter; none once every sender is gone. Dropping the future loses no letter.
     pub async fn recv(&mut self) -> Option<T> {
         self.receiver.recv().await
-    }
-
-    /// [`recv`](Receiver::recv) for a caller that polls.
-    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        self.receiver.poll_recv(cx)
     }
 
     /// A letter that is there already.

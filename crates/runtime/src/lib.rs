@@ -44,7 +44,6 @@ pub mod latest;
 mod long_turns;
 pub mod net;
 pub mod oneshot;
-pub mod permits;
 pub mod shutdown;
 mod source;
 mod task;
@@ -67,7 +66,6 @@ pub use long_turns::{LongTurn, begin_long_turn, end_long_turn};
 pub use net::{
     Accepted, BoundListener, ConnectOptions, ListenOptions, Listener, Stream, connect, peer_closed,
 };
-pub use permits::{Permit, Permits};
 pub use shutdown::{Shutdown, ShutdownSource};
 pub use source::{Interest, Source};
 pub use task::{Task, TaskError, spawn};

@@ -1,9 +1,9 @@
 //! Turns of tasks that take long.
 //!
 //! To move a mebibyte takes a task a hundred times as long as to answer a command. If each went on whenever it can, a command
-//! would wait for every transfer that can, and again at its next step. So long turns stand in a line of their own: in each turn of
-//! the worker's loop they go on for [`SPAN`] in all, and whoever comes later waits for the next one, which begins with what the
-//! kernel has to tell by then and with everything that is short.
+//! would wait for every transfer that can, and again at its next step. So in each turn of the worker's loop long turns begin for
+//! [`SPAN`] only. Whoever comes later stands in line, of which each turn admits one, after what the kernel has to tell by then and
+//! everything that is short.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

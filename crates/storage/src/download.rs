@@ -18,8 +18,6 @@ pub struct Download {
     pub size: u64,
     /// Where sending starts: the restart position, at most `size`.
     pub offset: u64,
-    /// When its contents last changed, in seconds since 1970-01-01 00:00:00 UTC.
-    pub modified_unix_seconds: i64,
     /// Whether closing the file may take long: a daemon or another machine is asked, or the last one to hold a large file whose
     /// name is gone frees its blocks.
     pub closing_waits: bool,
@@ -79,7 +77,6 @@ impl Root {
             file: File::from(descriptor),
             size: facts.size,
             offset: restart,
-            modified_unix_seconds: facts.modified_unix_seconds,
             closing_waits: facts.size >= LARGE_BYTES,
         })
     }

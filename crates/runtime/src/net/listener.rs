@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
@@ -113,15 +113,6 @@ fn listen(socket: Socket, options: ListenOptions) -> io::Result<BoundListener> {
     BoundListener::from_fd(socket.into())
 }
 
-impl From<TcpListener> for BoundListener {
-    /// # Panics
-    ///
-    /// Never for a listener that the standard library made.
-    fn from(listener: TcpListener) -> BoundListener {
-        BoundListener::from_fd(listener.into()).expect("a TcpListener is a socket with an address")
-    }
-}
-
 impl AsFd for BoundListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -160,8 +151,7 @@ impl Listener {
     /// # Errors
     ///
     /// Off a worker's thread.
-    pub fn from_bound(bound: impl Into<BoundListener>) -> io::Result<Listener> {
-        let BoundListener { fd, local } = bound.into();
+    pub fn from_bound(BoundListener { fd, local }: BoundListener) -> io::Result<Listener> {
         Ok(Listener { source: Source::new(fd)?, local, accepts_in_a_row: Cell::new(0) })
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-use socket2::{SockAddr, SockRef, TcpKeepalive};
+use socket2::{SockAddr, SockRef};
 
 use crate::backend::Backend;
 use crate::context;
@@ -199,16 +199,6 @@ impl Stream {
     /// What `setsockopt(2)` says.
     pub fn set_unsent_max(&self, bytes: u32) -> io::Result<()> {
         SockRef::from(&self.source).set_tcp_notsent_lowat(bytes)
-    }
-
-    /// Probes a silent peer after `idle`, then every `interval`, so that a vanished one is noticed.
-    ///
-    /// # Errors
-    ///
-    /// What `setsockopt(2)` says.
-    pub fn set_keepalive(&self, idle: Duration, interval: Duration) -> io::Result<()> {
-        let probing = TcpKeepalive::new().with_time(idle).with_interval(interval);
-        SockRef::from(&self.source).set_tcp_keepalive(&probing)
     }
 
     /// Receives urgent bytes in their place among the others (`SO_OOBINLINE`). A control connection needs it: the
