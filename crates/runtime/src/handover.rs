@@ -1,6 +1,5 @@
 //! Handing something to another core: a bounded mailbox.
 
-
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;

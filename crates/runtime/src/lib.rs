@@ -22,7 +22,7 @@
 //! | bound a wait | [`deadline`] |
 //! | do what may block | [`fn@blocking`] |
 //! | do what keeps a processor busy | [`FairPool`] |
-//! | have the kernel's own threads move bytes from or to a file | [`oneshot`] |
+//! | have the kernel's own threads move bytes from or to a file | [`mod@splice`] |
 //! | give something to another core | [`handover`] |
 //! | tell all cores what holds from now on | [`latest`] |
 //! | have room for thousands of descriptors | [`reserve_descriptors`] |
@@ -43,9 +43,9 @@ pub mod handover;
 pub mod latest;
 mod long_turns;
 pub mod net;
-pub mod oneshot;
 pub mod shutdown;
 mod source;
+pub mod splice;
 mod task;
 mod timers;
 mod worker;

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::backend::uring::Closed;
-use crate::backend::{Driver, Places};
+use crate::backend::{Driver, Registration};
 use crate::context;
 
 /// What is waited for. A hang-up or an error counts as ready for both: the call that follows reports it.
@@ -38,10 +38,10 @@ pub enum Interest {
 pub struct Source {
     // None only between the start of `close` or `drop` and their end.
     fd: Option<OwnedFd>,
-    places: Places,
+    registration: Registration,
     /// A fresh socket has an empty send buffer: the first write is tried, not waited for.
     assumed_writable: Cell<bool>,
-    /// The places are with the driver of one thread.
+    /// The registration are with the driver of one thread.
     _of_this_worker: PhantomData<Rc<()>>,
 }
 
@@ -58,8 +58,8 @@ impl Source {
     pub fn new(fd: OwnedFd) -> io::Result<Source> {
         debug_assert!(is_nonblocking(fd.as_fd()), "a source's descriptor is O_NONBLOCK");
         context::current_backend().ok_or_else(context::not_on_a_worker)?;
-        let (places, assumed_writable) = (Places::default(), Cell::new(true));
-        Ok(Source { fd: Some(fd), places, assumed_writable, _of_this_worker: PhantomData })
+        let (registration, assumed_writable) = (Registration::default(), Cell::new(true));
+        Ok(Source { fd: Some(fd), registration, assumed_writable, _of_this_worker: PhantomData })
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
@@ -67,8 +67,11 @@ impl Source {
     }
 
     /// Asks this worker's driver something about this descriptor.
-    pub(crate) fn ask<R>(&self, what: impl FnOnce(&Driver, &Places, BorrowedFd<'_>) -> R) -> io::Result<R> {
-        context::with(|worker| what(&worker.driver, &self.places, self.fd()))
+    pub(crate) fn ask<R>(
+        &self,
+        what: impl FnOnce(&Driver, &Registration, BorrowedFd<'_>) -> R,
+    ) -> io::Result<R> {
+        context::with(|worker| what(&worker.driver, &self.registration, self.fd()))
             .ok_or_else(context::not_on_a_worker)
     }
 
@@ -81,7 +84,7 @@ impl Source {
         if interest == Interest::Writable && self.assumed_writable.get() {
             return Poll::Ready(Ok(()));
         }
-        match self.ask(|driver, places, fd| driver.poll_ready(places, fd, cx, interest)) {
+        match self.ask(|driver, registration, fd| driver.poll_ready(registration, fd, cx, interest)) {
             Ok(polled) => polled,
             Err(error) => Poll::Ready(Err(error)),
         }
@@ -165,9 +168,9 @@ impl Source {
     pub fn clear_ready(&self, interest: Interest) {
         self.not_writable_any_more(interest);
         // Off its worker nothing is known of it.
-        let _ = self.ask(|driver, places, fd| {
+        let _ = self.ask(|driver, registration, fd| {
             let is_urgent = || has_events(fd, PollFlags::POLLPRI);
-            driver.learn(places, |watch| watch.clear_after_partial(interest, is_urgent));
+            driver.learn(registration, |watch| watch.clear_after_partial(interest, is_urgent));
         });
     }
 
@@ -196,7 +199,7 @@ impl Source {
     /// A call said "would block", or the next one would.
     pub(crate) fn would_block(&self, interest: Interest) {
         self.not_writable_any_more(interest);
-        let _ = self.ask(|driver, places, _| driver.learn(places, |watch| watch.clear(interest)));
+        let _ = self.ask(|driver, registration, _| driver.learn(registration, |watch| watch.clear(interest)));
     }
 
     fn not_writable_any_more(&self, interest: Interest) {
@@ -215,7 +218,7 @@ impl Source {
     /// Gives the descriptor to the driver. While the worker stops it is closed here, and the driver's own end does the rest.
     fn hand_back(&mut self) -> Option<Closed> {
         let fd = self.fd.take()?;
-        context::with(|worker| worker.driver.close(fd, &self.places)).flatten()
+        context::with(|worker| worker.driver.close(fd, &self.registration)).flatten()
     }
 }
 

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use runtime::oneshot::SharedDescriptor;
+use runtime::splice::SharedDescriptor;
 
 use crate::TURN_BYTES_MAX;
 use crate::kernel;

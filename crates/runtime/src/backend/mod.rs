@@ -126,9 +126,9 @@ pub(crate) enum Driver {
     Epoll(Epoll),
 }
 
-/// One descriptor's places with its worker's driver, each from when it is first needed.
+/// What a worker's driver knows a descriptor by, from when it is first needed.
 #[derive(Default)]
-pub(crate) struct Places {
+pub(crate) struct Registration {
     /// Where its readiness is known.
     watch: Cell<Option<usize>>,
     /// Where the kernel puts what it receives for it.
@@ -171,20 +171,20 @@ impl Driver {
     /// Ready, or the waker of `cx` is woken when it is.
     pub(crate) fn poll_ready(
         &self,
-        places: &Places,
+        registration: &Registration,
         fd: BorrowedFd<'_>,
         cx: &mut Context<'_>,
         interest: Interest,
     ) -> Poll<io::Result<()>> {
         match self {
-            Driver::IoUring(ring) => ring.borrow_mut().poll_ready(&places.watch, fd, cx, interest),
-            Driver::Epoll(epoll) => epoll.poll_ready(&places.watch, fd, cx, interest),
+            Driver::IoUring(ring) => ring.borrow_mut().poll_ready(&registration.watch, fd, cx, interest),
+            Driver::Epoll(epoll) => epoll.poll_ready(&registration.watch, fd, cx, interest),
         }
     }
 
     /// Changes what is known of a descriptor's readiness, if anything is.
-    pub(crate) fn learn(&self, places: &Places, change: impl FnOnce(&mut Watch)) {
-        let Some(key) = places.watch.get() else { return };
+    pub(crate) fn learn(&self, registration: &Registration, change: impl FnOnce(&mut Watch)) {
+        let Some(key) = registration.watch.get() else { return };
         match self {
             Driver::IoUring(ring) => ring.borrow_mut().watch(key).map(change),
             Driver::Epoll(epoll) => epoll.watch(key).as_deref_mut().map(change),
@@ -194,13 +194,15 @@ impl Driver {
     /// As `recv(2)`, of what the kernel received by itself; `None` where it does not do that.
     pub(crate) fn poll_received(
         &self,
-        places: &Places,
+        registration: &Registration,
         fd: BorrowedFd<'_>,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Option<Poll<io::Result<usize>>> {
         match self {
-            Driver::IoUring(ring) => Some(ring.borrow_mut().poll_received(&places.inbox, fd, cx, buffer)),
+            Driver::IoUring(ring) => {
+                Some(ring.borrow_mut().poll_received(&registration.inbox, fd, cx, buffer))
+            }
             Driver::Epoll(_) => None,
         }
     }
@@ -208,22 +210,24 @@ impl Driver {
     /// The same without waiting: [`io::ErrorKind::WouldBlock`] if nothing has come.
     pub(crate) fn received_now(
         &self,
-        places: &Places,
+        registration: &Registration,
         fd: BorrowedFd<'_>,
         buffer: &mut [u8],
     ) -> Option<io::Result<usize>> {
         match self {
-            Driver::IoUring(ring) => Some(ring.borrow_mut().received_now(&places.inbox, fd, buffer)),
+            Driver::IoUring(ring) => Some(ring.borrow_mut().received_now(&registration.inbox, fd, buffer)),
             Driver::Epoll(_) => None,
         }
     }
 
     /// Closes a descriptor: now, or as soon as the kernel no longer works on it, which what is returned waits for.
-    pub(crate) fn close(&self, fd: OwnedFd, places: &Places) -> Option<Closed> {
+    pub(crate) fn close(&self, fd: OwnedFd, registration: &Registration) -> Option<Closed> {
         match self {
-            Driver::IoUring(ring) => ring.borrow_mut().close(fd, [places.watch.take(), places.inbox.take()]),
+            Driver::IoUring(ring) => {
+                ring.borrow_mut().close(fd, [registration.watch.take(), registration.inbox.take()])
+            }
             Driver::Epoll(epoll) => {
-                epoll.close(fd, places.watch.take());
+                epoll.close(fd, registration.watch.take());
                 None
             }
         }

@@ -78,8 +78,9 @@ impl Stream {
     /// What `recv(2)` says: `ECONNRESET`, `ETIMEDOUT`, `EHOSTUNREACH`.
     pub fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         if self.receives_ahead
-            && let Some(received) =
-                self.source.ask(|driver, places, fd| driver.poll_received(places, fd, cx, buffer))?
+            && let Some(received) = self
+                .source
+                .ask(|driver, registration, fd| driver.poll_received(registration, fd, cx, buffer))?
         {
             return received;
         }
@@ -111,7 +112,7 @@ impl Stream {
     pub fn try_receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.receives_ahead
             && let Some(received) =
-                self.source.ask(|driver, places, fd| driver.received_now(places, fd, buffer))?
+                self.source.ask(|driver, registration, fd| driver.received_now(registration, fd, buffer))?
         {
             return received;
         }

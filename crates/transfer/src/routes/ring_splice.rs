@@ -6,7 +6,7 @@
 use std::io;
 
 use runtime::Places;
-use runtime::oneshot::{SpliceEnd, splice};
+use runtime::splice::{SpliceEnd, splice};
 
 use crate::TransferError;
 use crate::kernel::injection::{Call, allowed};

@@ -12,7 +12,7 @@ use io_uring::{opcode, types};
 use super::{Ring, What};
 use crate::blocking::Place;
 use crate::context;
-use crate::oneshot::{SharedDescriptor, SpliceEnd};
+use crate::splice::{SharedDescriptor, SpliceEnd};
 
 /// A splice that the kernel works on, and what it needs until it completes.
 pub(crate) struct Splicing {

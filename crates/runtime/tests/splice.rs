@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use runtime::Places;
-use runtime::oneshot::{SpliceEnd, splice};
+use runtime::splice::{SpliceEnd, splice};
 use support::{alone, on_each_backend, open_descriptors};
 
 fn pipe() -> (Arc<File>, Arc<File>) {
