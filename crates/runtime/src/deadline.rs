@@ -153,16 +153,19 @@ impl IdleTimer {
         self.duration.set(duration);
     }
 
-    /// Ready once expired. It stays expired until touched.
+    /// Ready once expired. It stays expired until touched. Where the deadline came while the worker stood still, as a stopped process
+    /// does, the time begins again: a sign of life was not seen then.
     pub fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let deadline = self.deadline();
             let sleep = self.sleep.get_or_insert_with(|| sleep_until(deadline));
             ready!(sleep.poll_over(cx));
             if Instant::now() >= deadline {
-                return Poll::Ready(());
+                let went_on = context::with(|worker| worker.timers.went_on_after(deadline)).flatten();
+                let Some(went_on) = went_on else { return Poll::Ready(()) };
+                self.touch(went_on);
             }
-            self.sleep = Some(sleep_until(deadline));
+            self.sleep = Some(sleep_until(self.deadline()));
         }
     }
 

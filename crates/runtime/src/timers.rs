@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One deadline among the others of its thread, in the order in which they fire.
 pub(crate) type Timer = (Instant, u64);
@@ -15,7 +15,12 @@ pub(crate) struct Timers {
     set: Cell<u64>,
     /// The moment up to which all have fired.
     fired: Cell<Option<Instant>>,
+    /// When the thread last went on after it had stood still.
+    went_on: Cell<Option<Instant>>,
 }
+
+/// A timer that fires this much too late says that its thread stood still: the process was stopped, or its machine.
+const STOOD_STILL: Duration = Duration::from_secs(1);
 
 impl Timers {
     pub(crate) fn set(&self, deadline: Instant, waker: Waker) -> Timer {
@@ -46,9 +51,18 @@ impl Timers {
         self.waiting.borrow().first_key_value().map(|(&(deadline, _), _)| deadline)
     }
 
+    /// When the thread last went on after it had stood still, if that was later than `deadline`: whoever had that deadline may have
+    /// done his part, and was not heard.
+    pub(crate) fn went_on_after(&self, deadline: Instant) -> Option<Instant> {
+        self.went_on.get().filter(|went_on| *went_on > deadline)
+    }
+
     /// Wakes those whose time has come.
     pub(crate) fn fire(&self, now: Instant) {
         self.fired.set(Some(now));
+        if self.next().is_some_and(|first| now.saturating_duration_since(first) >= STOOD_STILL) {
+            self.went_on.set(Some(now));
+        }
         let mut waiting = self.waiting.borrow_mut();
         while let Some(first) = waiting.first_entry().filter(|first| first.key().0 <= now) {
             first.remove().wake();
@@ -61,7 +75,6 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
-    use std::time::Duration;
 
     use super::*;
 
@@ -93,7 +106,21 @@ mod tests {
         assert!(timers.have_fired(after(1)) && !timers.have_fired(after(2)));
         timers.change(soon, &wakers[0]);
         assert_eq!(woken.each_ref().map(|woken| woken.0.load(Ordering::Relaxed)), [0, 1, 1]);
-        timers.fire(after(3));
+        timers.fire(after(2));
         assert_eq!((woken[0].0.load(Ordering::Relaxed), timers.next()), (1, None));
+    }
+
+    #[test]
+    fn a_thread_that_stood_still_is_known_by_its_late_timers() {
+        let (timers, now) = (Timers::default(), Instant::now());
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let waker = Waker::from(Arc::<Woken>::default());
+        timers.set(after(5), waker.clone());
+        timers.fire(after(5) + STOOD_STILL / 2);
+        assert_eq!(timers.went_on_after(after(5)), None);
+        timers.set(after(10), waker);
+        timers.fire(after(20));
+        assert_eq!(timers.went_on_after(after(10)), Some(after(20)));
+        assert_eq!(timers.went_on_after(after(20)), None, "that is another one's time");
     }
 }

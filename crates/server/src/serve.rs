@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use config::{Config, RuntimeChoice, Sources};
+use nix::sys::signal::Signal;
 use passive_ports::{Limits, ShardHandle};
 use runtime::{
     Backend, BackendChoice, BoundListener, DESCRIPTORS_PER_WORKER_MAX, Publisher, Shutdown, ShutdownSource,
@@ -44,6 +45,8 @@ const SWEEP_WAIT: Duration = Duration::from_secs(2);
 /// Serves until a signal says to stop. On SIGHUP the sources are read again.
 pub(crate) fn serve(sources: Sources, config: &Config, log_level: LogLevelSetter) -> anyhow::Result<()> {
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen for signals")?;
+    // By itself it ends the process when one upload passes RLIMIT_FSIZE; caught, the write fails with EFBIG.
+    signal_hook::flag::register(Signal::SIGXFSZ as i32, Arc::default()).context("cannot catch SIGXFSZ")?;
     let manager = Arc::new(ServiceManager::from_environment());
     let descriptors_max = descriptors::raise_limit().context("cannot raise the limit of file descriptors")?;
     descriptors::reserve(descriptors_max);

@@ -377,7 +377,7 @@ async fn receive(
             (false, false) => Destination::New,
             (false, true) => Destination::ReplacesAnother,
         };
-        let options = TransferOptions { destination, ..options };
+        let options = TransferOptions { destination, reserved_until: open.reserved_until(), ..options };
         transfer::upload(stream, open.file(), open.offset(), options, progress).await?;
     }
     Ok(upload)

@@ -4,8 +4,8 @@
 mod raw;
 mod support;
 
-use std::fs::File;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
@@ -20,6 +20,9 @@ use tempfile::TempDir;
 
 /// Runs a program that may open 64 files.
 const WITH_FEW_DESCRIPTORS: [&str; 4] = ["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"];
+
+/// Runs a program whose files may have a mebibyte, in units of 512 bytes.
+const WITH_SHORT_FILES: [&str; 4] = ["sh", "-c", "ulimit -f 2048; exec \"$@\"", "sh"];
 
 fn served() -> TempDir {
     let scratch = tempfile::tempdir().expect("a temporary directory");
@@ -51,6 +54,31 @@ fn fills(server: SocketAddr) -> Vec<Client> {
         clients.push(client);
     }
     panic!("more sessions than descriptors");
+}
+
+#[test]
+fn an_upload_beyond_the_limit_of_a_file_fails_alone() {
+    for cache in ["keep", "drop-behind", "direct"] {
+        let served = served();
+        let config = served.path().with_extension("toml");
+        fs::write(&config, format!("transfer.upload_cache = \"{cache}\"\n")).expect("written");
+        let config = config.to_str().expect("a path");
+        let options = ["--anonymous", "write", "--workers", "1", "--config", config];
+        let server = Server::start_by(&WITH_SHORT_FILES, served.path(), &options);
+        let mut other = Client::log_in(server.address());
+        let mut client = Client::log_in(server.address());
+        let mut data = client.opens_data();
+        client.says("STOR long", 150);
+        // The server gives up in the middle.
+        let _ = data.write_all(&vec![7; 4 << 20]);
+        drop(data);
+        client.hears(552);
+        assert!(!served.path().join("long").exists());
+        client.stores("STOR short", b"short");
+        other.says("NOOP", 200);
+        server.stop();
+        fs::remove_file(config).expect("removed");
+    }
 }
 
 fn is_admitted(server: SocketAddr) -> bool {

@@ -334,6 +334,11 @@ impl Upload {
         }
     }
 
+    /// Where in the file the space ends that [`Upload::allocate`] has reserved, in bytes; 0 where it has not.
+    pub fn reserved_until(&self) -> u64 {
+        self.allocated_end
+    }
+
     /// Waits until what was written is on the disk, as far as `policy` asks; [`SyncPolicy::Full`] also makes
     /// [`Upload::publish`] wait for the directory.
     ///

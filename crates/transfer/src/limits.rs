@@ -60,10 +60,22 @@ impl RateLimiter {
         }
     }
 
-    /// Changes the limit, for the transfers that are under way too. What is reserved by now stays due when it was.
+    /// Changes the limit, for the transfers that are under way too: the bytes that are reserved by now take as long as they
+    /// take at the new rate.
     pub fn set_limit(&self, limit: RateLimit) {
-        self.bytes_per_second.store(limit.bytes_per_second.get(), Ordering::Relaxed);
+        self.set_limit_at(limit, self.began.elapsed());
+    }
+
+    fn set_limit_at(&self, limit: RateLimit, now: Duration) {
+        let old_rate = self.bytes_per_second.swap(limit.bytes_per_second.get(), Ordering::Relaxed);
         self.burst_bytes.store(limit.burst_bytes.get(), Ordering::Relaxed);
+        let present = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let at_new_rate = |until: u64| {
+            let Some(ahead) = until.checked_sub(present) else { return until };
+            let ahead = u128::from(ahead) * u128::from(old_rate) / u128::from(limit.bytes_per_second.get());
+            present.saturating_add(u64::try_from(ahead).unwrap_or(u64::MAX))
+        };
+        self.reserved_until_ns.update(Ordering::Relaxed, Ordering::Relaxed, at_new_rate);
     }
 
     /// Bytes that one transfer reserves at a time, at most: what the rate gives in an eighth of a second, so that a slow limit gives
@@ -304,12 +316,30 @@ mod tests {
         let limiter = limiter(1000, 500);
         assert_eq!(limiter.reserve(500, SECOND), SECOND);
         let number = |number| NonZeroU64::new(number).expect("not zero");
-        limiter.set_limit(RateLimit { bytes_per_second: number(2000), burst_bytes: number(1000) });
-        // The next bytes come at twice the rate, and behind those that are reserved.
-        assert_eq!(limiter.reserve(1000, SECOND), SECOND + SECOND / 2);
-        assert_eq!(limiter.reserve(1000, SECOND), SECOND + SECOND);
-        limiter.set_limit(RateLimit { bytes_per_second: NonZeroU64::MAX, burst_bytes: NonZeroU64::MAX });
-        assert!(limiter.reserve(1 << 40, 3 * SECOND) <= 3 * SECOND, "no limit any more");
+        limiter.set_limit_at(RateLimit { bytes_per_second: number(2000), burst_bytes: number(1000) }, SECOND);
+        // Half of the new burst went by then, and what follows comes at twice the rate.
+        assert_eq!(limiter.reserve(1000, SECOND), SECOND + SECOND / 4);
+        assert_eq!(limiter.reserve(1000, SECOND), SECOND + 3 * SECOND / 4);
+        let none = RateLimit { bytes_per_second: NonZeroU64::MAX, burst_bytes: NonZeroU64::MAX };
+        limiter.set_limit_at(none, SECOND);
+        assert!(limiter.reserve(1 << 40, SECOND) <= SECOND, "no limit any more");
+    }
+
+    /// The burst that a slow rate has given counts by its bytes, not by the time that they would have taken.
+    #[test]
+    fn whoever_waited_for_a_slow_rate_goes_on_at_the_quick_one() {
+        let number = |number| NonZeroU64::new(number).expect("not zero");
+        let limiter = limiter(1000, 1 << 20);
+        limiter.reserve(1 << 20, SECOND);
+        let due = limiter.reserve(1 << 20, SECOND);
+        assert!(due > 1000 * SECOND);
+        let quick = RateLimit { bytes_per_second: number(50 << 20), burst_bytes: number(1 << 20) };
+        limiter.set_limit_at(quick, 2 * SECOND);
+        assert!(limiter.moved_up(1 << 20, due, 2 * SECOND) <= 2 * SECOND + SECOND / 20);
+        assert!(limiter.reserve(1 << 20, 2 * SECOND) <= 2 * SECOND + SECOND / 10);
+        let slow = RateLimit { bytes_per_second: number(1000), burst_bytes: number(1 << 20) };
+        limiter.set_limit_at(slow, 2 * SECOND);
+        assert!(limiter.reserve(100, 2 * SECOND) >= 1000 * SECOND, "what went at the quick one counts");
     }
 
     /// One transfer's life in virtual time: it wants so many bytes, of which so many go, after such a pause.

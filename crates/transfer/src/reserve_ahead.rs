@@ -20,24 +20,30 @@ const PIECES_LEFT_MIN: u64 = 8;
 pub(crate) struct ReserveAhead {
     is_wanted: bool,
     replaces: bool,
+    /// What the upload is known to have at least, and was reserved when it was opened.
+    announced_until: u64,
     reserved_until: u64,
 }
 
 impl ReserveAhead {
     pub(crate) fn new(options: &TransferOptions, system: &FileSystem) -> ReserveAhead {
+        let is_wanted = options.destination != Destination::InPlace
+            && options.cache_policy == CachePolicy::Keep
+            && system.allocates_late();
+        let announced_until = if is_wanted { options.reserved_until } else { 0 };
         ReserveAhead {
-            is_wanted: options.destination != Destination::InPlace
-                && options.cache_policy == CachePolicy::Keep
-                && system.allocates_late(),
+            is_wanted,
             replaces: options.destination == Destination::ReplacesAnother,
-            reserved_until: 0,
+            announced_until,
+            reserved_until: announced_until,
         }
     }
 
     /// All before `until` is stored: reserves what comes next. It may wait for the disk, so another thread does it.
     pub(crate) async fn wrote(&mut self, file: &mut Shared<'_>, until: u64) -> Result<(), TransferError> {
         let next_turn = TURN_BYTES_MAX as u64;
-        if !self.is_wanted || until < next_turn || until + next_turn <= self.reserved_until {
+        let is_enough = until <= self.announced_until || until + next_turn <= self.reserved_until;
+        if !self.is_wanted || until < next_turn || is_enough {
             return Ok(());
         }
         let from = until.max(self.reserved_until);

@@ -102,6 +102,23 @@ fn an_upload_goes_on_where_nothing_can_be_reserved() {
     });
 }
 
+/// What `ALLO` has reserved is used up first.
+#[test]
+fn what_is_reserved_already_is_not_reserved_again() {
+    on_each_backend(|| async {
+        let (bytes, fault) = (sample(BYTES), [(Reserve, Fails(Errno::ENOSPC))]);
+        for (reserved_until, left) in
+            [(BYTES as u64, 1), (BYTES as u64 / 2, left_where_reserved(&fault).len())]
+        {
+            let options =
+                TransferOptions { reserved_until, ..to(Destination::New, &TransferOptions::default()) };
+            let (file, outcome, faults) = uploaded(&bytes, options, &fault).await;
+            assert_eq!((outcome, faults.len()), (Ok(BYTES as u64), left));
+            assert!(contents(&file) == bytes);
+        }
+    });
+}
+
 /// What another upload needs is not held for this one.
 #[test]
 fn what_cannot_be_reserved_whole_is_given_back_at_once() {
