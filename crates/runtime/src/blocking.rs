@@ -4,6 +4,7 @@
 //! use, where tokio's would inherit the pinning of the worker and steal its core. And a job that hangs, on a dead
 //! network file system for one, does not keep the worker from stopping.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -114,6 +115,36 @@ impl Places {
             Ok(Err(payload)) => Err(BlockingError::Panicked(panic_message(payload.as_ref()))),
             Err(_) => Err(BlockingError::NoWorker),
         }
+    }
+}
+
+/// Keys that have places at once, at most; of more, the one that came first gets new ones.
+const KEYS_MAX: usize = 64;
+
+/// Places of one worker for each of several things that jobs wait for.
+#[derive(Debug)]
+pub struct PlacesOf<K>(RefCell<Vec<(K, Places)>>);
+
+impl<K> Default for PlacesOf<K> {
+    fn default() -> PlacesOf<K> {
+        PlacesOf(RefCell::default())
+    }
+}
+
+impl<K: PartialEq> PlacesOf<K> {
+    /// Those for jobs that wait for `key`.
+    #[must_use]
+    pub fn of(&self, key: K) -> Places {
+        let mut known = self.0.borrow_mut();
+        if let Some((_, places)) = known.iter().find(|(known, _)| *known == key) {
+            return places.clone();
+        }
+        if known.len() == KEYS_MAX {
+            known.remove(0);
+        }
+        let places = Places::default();
+        known.push((key, places.clone()));
+        places
     }
 }
 

@@ -53,7 +53,7 @@ mod worker;
 pub use affinity::allowed_cores;
 pub use backend::probe::{IoUringRefusal, RefusalCause};
 pub use backend::{Backend, BackendChoice, RuntimeError, UnknownBackend, choose_backend};
-pub use blocking::{BlockingError, Places, blocking};
+pub use blocking::{BlockingError, Places, PlacesOf, blocking};
 pub use context::{current_backend, drained, turn_began};
 pub use counter::Counter;
 pub use deadline::{Elapsed, IdleTimer, Sleep, Timeout, sleep_until, timeout_at};

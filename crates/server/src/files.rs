@@ -79,10 +79,7 @@ async fn answer(root: Arc<Root>, request: FileRequest, cancel: Cancel, session: 
     }
     let request = Arc::new(request);
     let job = {
-        let places = match &*request {
-            FileRequest::Digest { path, .. } => waiting::for_digest(&root, path.as_bytes()),
-            request => waiting::for_name(&root, request.path().as_bytes()),
-        };
+        let places = waiting::for_request(&root, &request);
         let (request, cancel) = (Arc::clone(&request), cancel.clone());
         places.blocking(move || find_answer(&root, &request, &cancel))
     };

@@ -114,7 +114,7 @@ impl Running {
         let root = Arc::clone(root);
         let step_record = Rc::clone(&record);
         let future = Box::pin(async move {
-            let places = waiting::for_name(&root, transfer.what.path().as_bytes());
+            let places = waiting::for_opening(&root, &transfer.what);
             let opening = places.blocking(move || {
                 let content = open_content(&root, &transfer);
                 (transfer, content)
@@ -397,7 +397,7 @@ async fn send_listing(
             return Ok(Some(chunk));
         }
         let Some(mut listing) = rest.take().and_then(ClosedElsewhere::into_inner) else { return Ok(None) };
-        let filled = waiting::for_file(&listing).blocking(move || {
+        let filled = waiting::for_listing(&listing).blocking(move || {
             let mut chunk = Vec::with_capacity(LISTING_CHUNK_BYTES);
             let more = listing.fill(&mut chunk, LISTING_CHUNK_BYTES)?;
             Ok((chunk, more.then(|| listing.into())))

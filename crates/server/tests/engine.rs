@@ -13,6 +13,9 @@ use raw::waiting::until;
 use raw::{Client, read_all};
 use support::server::Server;
 
+/// The jobs of a worker that may wait at once, whatever for, and again for each mount and each sort of job.
+const PLACES: usize = 16;
+
 /// Commands of another session that are answered while a read is.
 const COMMANDS: usize = 500;
 
@@ -88,8 +91,6 @@ fn an_open_on_another_mount_delays_no_other_session() {
 /// More sessions wait for a mount than there are threads to wait on, and another mount is asked all that takes one.
 #[test]
 fn a_mount_that_hangs_holds_up_no_other_mount() {
-    /// The jobs of a worker that may wait at once, whatever for, and again for each mount.
-    const PLACES: usize = 16;
     let Some(system) = SlowFileSystem::mount() else { return };
     let mount_point = system.root().file_name().and_then(|name| name.to_str()).expect("a name");
     let above = system.root().parent().expect("the directory of the mount point");
@@ -119,6 +120,51 @@ fn a_mount_that_hangs_holds_up_no_other_mount() {
     system.open();
     for (number, client) in waiting.iter_mut().enumerate() {
         client.hears(if number % 2 == 0 { 213 } else { 250 });
+    }
+    server.stop();
+}
+
+/// The way to the mount that hangs begins on the other one: by a link, and by listings of the mount itself and of the link.
+#[test]
+fn the_ways_to_a_mount_that_hangs_hold_up_no_other_mount() {
+    const SESSIONS: usize = 3 * PLACES;
+    let Some(system) = SlowFileSystem::mount() else { return };
+    let mount_point = system.root().file_name().and_then(|name| name.to_str()).expect("a name");
+    let above = system.root().parent().expect("the directory of the mount point");
+    let beside = tempfile::tempdir_in(above).expect("a directory beside it");
+    let beside_name = beside.path().file_name().and_then(|name| name.to_str()).expect("a name");
+    std::os::unix::fs::symlink(format!("../{mount_point}/{CACHED}"), beside.path().join("link"))
+        .expect("a link");
+    fs::write(beside.path().join("file"), b"contents").expect("written");
+    let server = Server::start(above, &["--anonymous", "write", "--workers", "1"]);
+    let mut client = Client::log_in(server.address());
+    client.says(format!("CWD {beside_name}"), 250);
+    client.says("SIZE link", 213);
+    let logged_in = || {
+        let mut waits = Client::log_in(server.address());
+        waits.says(format!("CWD {beside_name}"), 250);
+        waits
+    };
+    let mut asking: Vec<_> = (0..SESSIONS).map(|_| logged_in()).collect();
+    let mut listing: Vec<_> = (0..SESSIONS).map(|_| logged_in()).collect();
+    let data: Vec<_> = listing.iter_mut().map(Client::opens_data).collect();
+    system.shut();
+    asking.iter_mut().for_each(|waits| waits.sends("SIZE link\r\n"));
+    // Those that all share, and those for names on the mount itself.
+    system.wait_until_asked_for(2 * PLACES);
+    listing.iter_mut().for_each(|waits| waits.sends("MLSD\r\n"));
+    assert!(client.fetches("LIST ..").len() > 100, "the mount itself is told of without asking it");
+    for number in 0..SESSIONS {
+        client.stores(format!("STOR {number}"), b"contents");
+        assert_eq!(client.fetches(format!("RETR {number}")), b"contents");
+        client.says(format!("DELE {number}"), 250);
+    }
+    system.open();
+    asking.iter_mut().for_each(|waits| drop(waits.hears(213)));
+    for (waits, mut data) in listing.iter_mut().zip(data) {
+        waits.hears(150);
+        assert!(read_all(&mut data).len() > 100);
+        waits.hears(226);
     }
     server.stop();
 }

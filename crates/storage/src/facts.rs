@@ -1,8 +1,12 @@
 //! What a name is: its kind, size, times and owner.
 
+use std::io;
+use std::os::fd::AsFd;
+
 use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::stat::{FileStat, fstat};
+use rustix::fs::{Statx, StatxFlags, makedev, statx};
 
 use crate::path::RelativePath;
 use crate::{Root, StorageError};
@@ -43,17 +47,23 @@ pub struct Facts {
     pub inode: u64,
 }
 
+impl Kind {
+    fn of_mode(mode: u32) -> Self {
+        match mode & libc::S_IFMT {
+            libc::S_IFREG => Self::File,
+            libc::S_IFDIR => Self::Directory,
+            libc::S_IFLNK => Self::Symlink,
+            _ => Self::Other,
+        }
+    }
+}
+
 impl From<&FileStat> for Facts {
     // Some of these fields are narrower on other processors than on this one.
     #[allow(clippy::useless_conversion)]
     fn from(status: &FileStat) -> Self {
         Self {
-            kind: match status.st_mode & libc::S_IFMT {
-                libc::S_IFREG => Kind::File,
-                libc::S_IFDIR => Kind::Directory,
-                libc::S_IFLNK => Kind::Symlink,
-                _ => Kind::Other,
-            },
+            kind: Kind::of_mode(status.st_mode),
             size: u64::try_from(status.st_size).unwrap_or(0),
             modified_unix_seconds: status.st_mtime,
             mode: status.st_mode & 0o7777,
@@ -66,7 +76,30 @@ impl From<&FileStat> for Facts {
     }
 }
 
+impl From<&Statx> for Facts {
+    fn from(status: &Statx) -> Self {
+        Self {
+            kind: Kind::of_mode(status.stx_mode.into()),
+            size: status.stx_size,
+            modified_unix_seconds: status.stx_mtime.tv_sec,
+            mode: u32::from(status.stx_mode) & 0o7777,
+            links: status.stx_nlink.into(),
+            owner: status.stx_uid,
+            group: status.stx_gid,
+            device: makedev(status.stx_dev_major, status.stx_dev_minor),
+            inode: status.stx_ino,
+        }
+    }
+}
+
 impl Facts {
+    /// The facts of an open file or directory as the kernel knows them, without asking a daemon or a server whether they still hold.
+    pub(crate) fn known(descriptor: impl AsFd) -> Result<Self, StorageError> {
+        let flags = rustix::fs::AtFlags::EMPTY_PATH | rustix::fs::AtFlags::STATX_DONT_SYNC;
+        let known = statx(descriptor, c"", flags, StatxFlags::BASIC_STATS);
+        Ok(Self::from(&known.map_err(io::Error::from)?))
+    }
+
     /// Passes a regular file, and says what is wrong with anything else.
     pub(crate) fn require_file(&self) -> Result<(), StorageError> {
         match self.kind {
@@ -83,7 +116,12 @@ impl Root {
     /// # Errors
     /// As the resolution gives: [`StorageError::NotFound`], [`StorageError::OutsideRoot`] and the like.
     pub fn facts(&self, path: &[u8]) -> Result<Facts, StorageError> {
-        let descriptor = self.resolve(RelativePath::of(path)?.as_bytes(), OFlag::O_PATH)?;
+        self.facts_at(RelativePath::of(path)?.as_bytes())
+    }
+
+    /// The same of a path that is relative to the root.
+    pub(crate) fn facts_at(&self, path: &[u8]) -> Result<Facts, StorageError> {
+        let descriptor = self.resolve(path, OFlag::O_PATH)?;
         self.kind_of_mount(&descriptor);
         Ok(Facts::from(&fstat(descriptor)?))
     }

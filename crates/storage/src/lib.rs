@@ -34,7 +34,7 @@ pub use listing::machine::{FactSelection, Permissions, format_machine_entry};
 pub use listing::{Format, ListOptions, Listing};
 pub use path::UPLOAD_NAME_PREFIX;
 pub use publish::Published;
-pub use root::Root;
+pub use root::{Root, Towards};
 pub use sweep::SweepReport;
 pub use upload::{SyncPolicy, Upload, UploadMode};
 

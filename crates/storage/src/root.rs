@@ -31,6 +31,15 @@ pub struct Root {
     mounts: Arc<Mounts>,
 }
 
+/// Where a lookup may have to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Towards {
+    /// The mount of what is known of the path.
+    pub mount: MountId,
+    /// What comes next is a symbolic link, which may lead to another mount.
+    pub is_link: bool,
+}
+
 impl Root {
     /// Takes `path`, a directory on this machine, as a root; symbolic links in `path` itself are followed.
     ///
@@ -91,10 +100,10 @@ impl Root {
         if flags.contains(OFlag::O_PATH) { Ok(found) } else { self.open_beneath(path, flags, cached) }
     }
 
-    /// The mount on which whoever looks `path` up has to wait, if at all: that of the longest beginning of it which the kernel has
-    /// cached. It never waits itself.
+    /// Where whoever looks `path` up has to wait, if at all: behind the longest beginning of it which the kernel has cached. It
+    /// never waits itself.
     #[must_use]
-    pub fn mount_towards(&self, path: &[u8]) -> Option<MountId> {
+    pub fn towards(&self, path: &[u8]) -> Option<Towards> {
         let cached = ResolveFlag::from_bits_retain(nix::libc::RESOLVE_CACHED);
         let mut mount = MountId::of(&*self.directory).ok();
         let path = RelativePath::of(path).ok()?.as_bytes();
@@ -112,7 +121,16 @@ impl Root {
                 Err(_) => unknown = middle,
             }
         }
-        mount
+        // A name that is there, and cannot be followed without waiting.
+        let is_link = ends.get(known).is_some_and(|end| {
+            self.open_beneath(&path[..*end], OFlag::O_PATH | OFlag::O_NOFOLLOW, cached).is_ok()
+        });
+        Some(Towards { mount: mount?, is_link })
+    }
+
+    /// Finds `path`, to whatever mount it leads, if the kernel has every name of it cached. It asks nobody and does not wait.
+    pub(crate) fn walk_cached(&self, path: &[u8]) -> Result<OwnedFd, StorageError> {
+        self.open_beneath(path, OFlag::O_PATH, ResolveFlag::from_bits_retain(nix::libc::RESOLVE_CACHED))
     }
 
     /// Of what kind the mount is that an open file beneath the root lies on; from then on [`Root::resolve_cached`] knows it.

@@ -10,12 +10,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::sys::statfs::EXT4_SUPER_MAGIC;
-use runtime::Places;
+use runtime::{Places, PlacesOf};
 use storage::{FileSystemKind, MountId};
 
 use crate::TransferError;
 use crate::kernel;
-use crate::places::places_of;
 use crate::shared::Shared;
 
 /// A write of at most [`TURN_BYTES_MAX`](crate::TURN_BYTES_MAX) bytes into the page cache takes well under a
@@ -46,6 +45,7 @@ const BELIEVED_FOR: Duration = Duration::from_secs(1);
 
 thread_local! {
     static REMEMBERED: RefCell<Vec<Remembered>> = const { RefCell::new(Vec::new()) };
+    static PLACES: PlacesOf<MountId> = PlacesOf::default();
 }
 
 struct Remembered {
@@ -100,7 +100,8 @@ impl FileSystem {
     }
 
     async fn asked(mount: Option<MountId>, file: &mut Shared<'_>) -> Result<Rc<FileSystem>, TransferError> {
-        let places = mount.map_or_else(|| file.places(), |mount| Ok(places_of(mount)))?;
+        let places =
+            mount.map_or_else(|| file.places(), |mount| Ok(PLACES.with(|places| places.of(mount))))?;
         file.waits_in(&places);
         let answer = file.elsewhere(kernel::file_system_type).await?;
         let (kind, allocates_late) = match answer {

@@ -76,7 +76,6 @@ mod options;
 mod pace;
 mod patience;
 mod pipe;
-mod places;
 pub mod plan;
 mod progress;
 mod reserve_ahead;
@@ -96,7 +95,6 @@ pub use error::{ChunksError, TransferError};
 pub use limits::{Limits, RateLimit, RateLimiter};
 pub use listing::send_chunks;
 pub use options::{CachePolicy, Destination, TransferOptions};
-pub use places::{PlacesOfMounts, places_of};
 pub use plan::{
     CacheState, Direction, Route, RoutePreference, TransferFacts, TransferType, UnknownRoute, plan,
 };

@@ -330,7 +330,7 @@ impl All {
         )?;
         page.gauges(
             "ringftpd_blocking_jobs_running",
-            "Such jobs that run now: 16 at most for whatever may wait, and for each mount 16 more and 16 digests.",
+            "Such jobs that run now: 16 at most for whatever may wait, and 16 for each mount and sort of job.",
             each(|figures| figures.jobs_running),
         )?;
         page.gauges(

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::fcntl::{AtFlags, OFlag, readlinkat};
-use nix::sys::stat::{fstat, fstatat};
+use nix::sys::stat::{FileStat, fstatat};
 
 use self::entries::{Entries, Filter};
 use self::glob::{Pattern, is_pattern};
@@ -19,7 +19,7 @@ use self::long::format_long_entry;
 use self::machine::{FactSelection, Permissions, format_machine_entry};
 use self::names::write_printable;
 use crate::path::RelativePath;
-use crate::{Facts, Kind, Root, StorageError};
+use crate::{Facts, FileSystemKind, Kind, Root, StorageError};
 
 /// What a line of a listing looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,7 +175,13 @@ struct EntryWriter {
     format: Format,
     prefix: Vec<u8>,
     now_unix_seconds: i64,
+    /// Whether a daemon or a server is asked for each entry. Of a directory on a disk, an entry that is itself a mount, or a link to
+    /// one, is told of as the kernel knows it: to list a directory is not to wait for what is mounted in it.
+    asks_others: bool,
 }
+
+/// `AT_STATX_DONT_SYNC`, which newfstatat(2) takes as well.
+const DONT_SYNC: AtFlags = AtFlags::from_bits_retain(0x4000);
 
 impl EntryWriter {
     fn new(
@@ -187,12 +193,19 @@ impl EntryWriter {
     ) -> Self {
         Self {
             root: root.clone(),
+            asks_others: root.kind_of_mount(&directory).is_none_or(FileSystemKind::always_waits),
             directory,
             directory_path: path.as_bytes().to_vec(),
             format: options.format,
             prefix: prefix.of(options.argument),
             now_unix_seconds: options.now_unix_seconds,
         }
+    }
+
+    /// What there is to tell of the name itself; nothing where it vanished.
+    fn status(&self, name: &[u8]) -> Option<FileStat> {
+        let unasked = if self.asks_others { AtFlags::empty() } else { DONT_SYNC };
+        fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW | unasked).ok()
     }
 
     /// Appends the line of `name`, or nothing where it vanished.
@@ -203,7 +216,7 @@ impl EntryWriter {
                 write_printable(name, out);
             }
             Format::Long => {
-                let Ok(status) = fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) else { return };
+                let Some(status) = self.status(name) else { return };
                 format_long_entry(&status, name, self.now_unix_seconds, out);
                 if Facts::from(&status).kind == Kind::Symlink
                     && let Ok(link) = readlinkat(&self.directory, name)
@@ -213,7 +226,7 @@ impl EntryWriter {
                 }
             }
             Format::Machine { selection, permissions } => {
-                let Ok(status) = fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) else { return };
+                let Some(status) = self.status(name) else { return };
                 let facts = self.facts_behind(Facts::from(&status), name);
                 format_machine_entry(&facts, name, selection, permissions, out);
             }
@@ -228,9 +241,11 @@ impl EntryWriter {
             return facts;
         }
         let path = [self.directory_path.as_slice(), b"/", name].concat();
-        let target = self.root.resolve(&path, OFlag::O_PATH);
-        let status = target.and_then(|target| Ok(fstat(target)?));
-        status.map_or(facts, |status| Facts::from(&status))
+        let found = match self.root.walk_cached(&path) {
+            Ok(target) if !self.asks_others => Facts::known(target),
+            _ => self.root.facts_at(&path),
+        };
+        found.unwrap_or(facts)
     }
 }
 
