@@ -360,6 +360,7 @@ async fn send(
     progress: &Progress,
 ) -> Result<(), TransferError> {
     if let Some(open) = &download.open {
+        let options = TransferOptions { first_read_is_noted: open.first_read_is_noted, ..options };
         transfer::download(&open.file, open.offset..open.size, stream, options, progress).await?;
     }
     Ok(())

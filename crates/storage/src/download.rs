@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::OFlag;
-use nix::sys::stat::fstat;
+use nix::sys::stat::{FileStat, fstat};
 
 use crate::path::RelativePath;
 use crate::{Facts, FileSystemKind, Root, StorageError};
@@ -18,6 +19,9 @@ pub struct Download {
     pub size: u64,
     /// Where sending starts: the restart position, at most `size`.
     pub offset: u64,
+    /// Whether the file system notes the first read, unless it is mounted not to: so it does by the kernel's rule for access times
+    /// (`relatime`) after each change of the file, and once a day.
+    pub first_read_is_noted: bool,
     /// Whether closing the file may take long: a daemon or another machine is asked, or the last one to hold a large file whose
     /// name is gone frees its blocks.
     pub closing_waits: bool,
@@ -25,6 +29,8 @@ pub struct Download {
 
 /// Files from this size on are closed where it may take long.
 const LARGE_BYTES: u64 = 64 << 20;
+
+const A_DAY_SECONDS: i64 = 24 * 3600;
 
 /// `O_NONBLOCK` lets the opening of a FIFO return at once, and `O_NOCTTY` keeps a terminal from becoming the server's.
 const DOWNLOAD_FLAGS: OFlag = OFlag::O_RDONLY.union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
@@ -68,7 +74,8 @@ impl Root {
     ) -> Result<Download, StorageError> {
         let path = RelativePath::of(path)?.as_bytes();
         let descriptor = resolve(self, path, DOWNLOAD_FLAGS)?;
-        let facts = Facts::from(&fstat(&descriptor)?);
+        let status = fstat(&descriptor)?;
+        let facts = Facts::from(&status);
         facts.require_file()?;
         if restart > facts.size {
             return Err(StorageError::RestartBeyondEnd);
@@ -77,18 +84,46 @@ impl Root {
             file: File::from(descriptor),
             size: facts.size,
             offset: restart,
+            first_read_is_noted: is_access_noted(&status, SystemTime::now()),
             closing_waits: facts.size >= LARGE_BYTES,
         })
     }
 }
 
+/// What the kernel's `relatime` asks of a file that is read.
+fn is_access_noted(status: &FileStat, now: SystemTime) -> bool {
+    let accessed = (status.st_atime, status.st_atime_nsec);
+    let is_changed_since = accessed <= (status.st_mtime, status.st_mtime_nsec)
+        || accessed <= (status.st_ctime, status.st_ctime_nsec);
+    let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    is_changed_since || i64::try_from(now).unwrap_or(i64::MAX) - status.st_atime >= A_DAY_SECONDS
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs::FileTimes;
     use std::io::Read;
     use std::os::unix::net::UnixListener;
+    use std::time::Duration;
 
     use super::*;
     use crate::testing::Scratch;
+
+    #[test]
+    fn reads_are_noted_as_the_kernel_does() {
+        let scratch = Scratch::new();
+        scratch.file("f", b"contents");
+        let now = SystemTime::now();
+        let is_noted = |accessed: SystemTime| {
+            let file = File::options().write(true).open(scratch.at("f")).unwrap();
+            file.set_times(FileTimes::new().set_accessed(accessed).set_modified(now)).unwrap();
+            scratch.root.open_download(b"/f", 0).unwrap().first_read_is_noted
+        };
+        assert!(is_noted(now - Duration::from_secs(1)), "it was changed since");
+        assert!(!is_noted(now + Duration::from_secs(60)));
+        let status = fstat(File::open(scratch.at("f")).unwrap()).unwrap();
+        assert!(is_access_noted(&status, now + Duration::from_secs(2 * 24 * 3600)), "a day is over");
+    }
 
     #[test]
     fn a_file_opens_at_its_restart_position() {

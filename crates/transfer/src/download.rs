@@ -10,6 +10,7 @@ use runtime::Stream;
 use crate::ascii::ToNetwork;
 use crate::cache::Probe;
 use crate::file_system::FileSystem;
+use crate::kernel;
 use crate::pace::Pace;
 use crate::plan::{CacheState, Direction, Route, RoutePreference, TransferFacts, TransferType, plan};
 use crate::routes::splice::FileHalf;
@@ -53,6 +54,15 @@ pub async fn download(
     let mut file = Shared::new(file);
     let mut pace = Pace::new(progress, &options);
     let mut offset = range.start;
+    let mut known = None;
+    if options.first_read_is_noted && size > 0 {
+        let system = FileSystem::of(&mut file).await?;
+        if system.notes_reads() {
+            // A full journal is waited for there and not here. What fails, fails again when it is sent.
+            let _ = file.elsewhere(move |file| kernel::read(file, &mut [0], offset)).await?;
+        }
+        known = Some(system);
+    }
     // A small file is over before anybody has asked what it lies on.
     if facts.is_image() && preference == RoutePreference::Planned && plan(&facts) == Route::Copy {
         pace.takes(Route::Copy);
@@ -65,7 +75,10 @@ pub async fn download(
         // Else a peer that reads slowly would get megabytes of the limit that only wait for it. It helps, and is no need.
         let _ = stream.set_unsent_max(UNSENT_MAX);
     }
-    let system = FileSystem::of(&mut file).await?;
+    let system = match known {
+        Some(system) => system,
+        None => FileSystem::of(&mut file).await?,
+    };
     let facts = TransferFacts { file_system: Some(system.kind()), ..facts };
     if transfer_type == TransferType::Ascii {
         pace.takes(Route::Copy);

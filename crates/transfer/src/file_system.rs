@@ -33,6 +33,7 @@ const REMEMBERED_MAX: usize = 64;
 pub(crate) struct FileSystem {
     kind: FileSystemKind,
     allocates_late: bool,
+    notes_reads: bool,
     /// Until then writes are made on another thread. All uploads of the worker share it: the kernel holds back whoever writes to a
     /// disk that is behind, and one such wait of the core is enough.
     elsewhere_until: Cell<Option<Instant>>,
@@ -81,8 +82,14 @@ fn remember(mount: MountId, system: FileSystem) -> Rc<FileSystem> {
 }
 
 impl FileSystem {
-    fn new(kind: FileSystemKind, allocates_late: bool, places: Places) -> FileSystem {
-        FileSystem { kind, allocates_late, elsewhere_until: Cell::new(None), places }
+    fn new(kind: FileSystemKind, places: Places) -> FileSystem {
+        FileSystem {
+            kind,
+            allocates_late: false,
+            notes_reads: false,
+            elsewhere_until: Cell::new(None),
+            places,
+        }
     }
 
     /// The file system that a file is on. One that cannot be found out is taken for one that always has to be waited for.
@@ -103,15 +110,20 @@ impl FileSystem {
         let places =
             mount.map_or_else(|| file.places(), |mount| Ok(PLACES.with(|places| places.of(mount))))?;
         file.waits_in(&places);
-        let answer = file.elsewhere(kernel::file_system_type).await?;
-        let (kind, allocates_late) = match answer {
-            Ok(kind) => (FileSystemKind::of_type(kind), kind == EXT4_SUPER_MAGIC),
-            Err(_) => (FileSystemKind::Network, false),
+        let answer = file.elsewhere(kernel::mounted).await?;
+        let Ok(mounted) = answer else {
+            return Ok(Rc::new(FileSystem::new(FileSystemKind::Network, places)));
         };
-        let known = FileSystem::new(kind, allocates_late, places);
+        let kind = FileSystemKind::of_type(mounted.kind);
+        let writes = matches!(kind, FileSystemKind::Disk | FileSystemKind::Stacked);
+        let known = FileSystem {
+            allocates_late: mounted.kind == EXT4_SUPER_MAGIC,
+            notes_reads: writes && mounted.notes_reads,
+            ..FileSystem::new(kind, places)
+        };
         Ok(match mount {
-            Some(mount) if answer.is_ok() => remember(mount, known),
-            _ => Rc::new(known),
+            Some(mount) => remember(mount, known),
+            None => Rc::new(known),
         })
     }
 
@@ -122,6 +134,11 @@ impl FileSystem {
     /// Whether writing costs less where blocks were reserved before.
     pub(crate) fn allocates_late(&self) -> bool {
         self.allocates_late
+    }
+
+    /// Whether to read a file may be to write when it was read.
+    pub(crate) fn notes_reads(&self) -> bool {
+        self.notes_reads
     }
 
     /// Whether a read(2) has to wait for somebody even where the page cache has the bytes.
@@ -174,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_slow_write_moves_the_next_ones_away_for_a_multiple_of_its_time() {
-        let (disk, now) = (FileSystem::new(FileSystemKind::Disk, false, Places::default()), Instant::now());
+        let (disk, now) = (FileSystem::new(FileSystemKind::Disk, Places::default()), Instant::now());
         assert!(!disk.writes_elsewhere(now));
         disk.wrote(now, QUICK);
         assert!(!disk.writes_elsewhere(now));
@@ -193,7 +210,7 @@ mod tests {
     fn who_always_waits_never_writes_here() {
         let now = Instant::now();
         for kind in [FileSystemKind::UserSpace, FileSystemKind::Network] {
-            let system = FileSystem::new(kind, false, Places::default());
+            let system = FileSystem::new(kind, Places::default());
             assert!(system.writes_elsewhere(now) && system.writes_elsewhere(now + 2 * ELSEWHERE_MAX));
         }
     }

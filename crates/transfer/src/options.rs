@@ -44,6 +44,8 @@ pub struct TransferOptions {
     pub cache_policy: CachePolicy,
     /// What is being uploaded to.
     pub destination: Destination,
+    /// Whether the first read of a download's file is noted in the file system, where it is mounted to note reads: that is a write.
+    pub first_read_is_noted: bool,
     /// Where the space ends that is reserved for an upload already, in bytes of the file.
     pub reserved_until: u64,
     /// What bounds the rate; shared with other transfers.

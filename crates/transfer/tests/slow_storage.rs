@@ -282,3 +282,31 @@ fn what_was_forgotten_while_the_peer_stalled_is_fetched_again() {
         assert!(progress.cold_reads() > 0, "{progress:?}");
     });
 }
+
+/// To note when a file was read is a write, which waits where the file system's journal is full.
+#[test]
+fn the_first_read_of_a_file_is_noted_elsewhere() {
+    on_each_backend(|| async {
+        let bytes = sample(1000);
+        let file = file_of(&bytes);
+        let mounted = nix::sys::statfs::fstatfs(&file).expect("mounted");
+        let silent = nix::sys::statvfs::FsFlags::ST_NOATIME | nix::sys::statvfs::FsFlags::ST_RDONLY;
+        let is_in_memory = mounted.filesystem_type() == nix::sys::statfs::TMPFS_MAGIC;
+        let notes_reads = !mounted.flags().intersects(silent) && !is_in_memory;
+        let observer = WorkerObserver::of_this_worker().expect("a worker");
+        let jobs_of = async |first_read_is_noted| {
+            let before = observer.figures().jobs;
+            let (stream, peer) = connected_pair().await;
+            let peer = reader(peer);
+            let options = TransferOptions { first_read_is_noted, ..TransferOptions::default() };
+            let sent = download(&file, 0..1000, &stream, options, &Progress::new()).await;
+            stream.close().await;
+            assert_eq!(sent.expect("sent"), 1000);
+            assert!(peer.join().expect("the peer") == bytes);
+            observer.figures().jobs - before
+        };
+        // What the worker asks once for each mount is asked by then.
+        jobs_of(true).await;
+        assert_eq!((jobs_of(true).await, jobs_of(false).await), (u64::from(notes_reads), 0));
+    });
+}

@@ -18,6 +18,7 @@ use nix::fcntl::{
     splice,
 };
 use nix::sys::statfs::{FsType, fstatfs};
+use nix::sys::statvfs::FsFlags;
 use rustix::io::{ReadWriteFlags, preadv2};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use storage::MountId;
@@ -311,10 +312,19 @@ pub(crate) fn mount_of(file: &File) -> io::Result<MountId> {
     MountId::of(file)
 }
 
-/// Asks of what type the file system is, which may wait.
-pub(crate) fn file_system_type(file: &File) -> io::Result<FsType> {
-    allowed(Call::FileSystemType, 0)?;
-    Ok(fstatfs(file)?.filesystem_type())
+/// What a file lies on, and how that is mounted.
+pub(crate) struct Mounted {
+    pub(crate) kind: FsType,
+    /// Whether it is noted when a file was read.
+    pub(crate) notes_reads: bool,
+}
+
+/// Asks what the file lies on, which may wait.
+pub(crate) fn mounted(file: &File) -> io::Result<Mounted> {
+    allowed(Call::Mounted, 0)?;
+    let known = fstatfs(file)?;
+    let silent = FsFlags::ST_NOATIME | FsFlags::ST_RDONLY;
+    Ok(Mounted { kind: known.filesystem_type(), notes_reads: !known.flags().intersects(silent) })
 }
 
 /// An offset as the kernel counts it: up to 2^63 - 1.

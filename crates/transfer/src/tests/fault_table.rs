@@ -10,8 +10,8 @@ use super::support::{
     connected_pair, contents, empty_file, file_of, forget, on_each_backend, reader, sample, writer,
 };
 use crate::kernel::injection::Call::{
-    Bring, Cachestat, Duplicate, FileSystemType, Mincore, MountOf, Pipe, PipeCapacity, Read, ReadCached,
-    ReadPipe, Receive, RingSplice, Send, Sendfile, SetDirect, SpliceFromFile, SpliceFromSocket, SpliceToFile,
+    Bring, Cachestat, Duplicate, Mincore, MountOf, Mounted, Pipe, PipeCapacity, Read, ReadCached, ReadPipe,
+    Receive, RingSplice, Send, Sendfile, SetDirect, SpliceFromFile, SpliceFromSocket, SpliceToFile,
     SpliceToSocket, Write, WriteBack,
 };
 use crate::kernel::injection::Fault::{Fails, GoesWell, StopsAfter};
@@ -301,9 +301,9 @@ fn without_pipes_bytes_are_copied() {
 
 /// A worker that has not met the file system yet.
 #[test]
-fn a_file_system_that_says_nothing_is_taken_for_a_disk() {
+fn a_file_system_that_says_nothing_is_waited_for() {
     on_each_backend(|| async {
-        check(&row("auto", &[(FileSystemType, DISK_FAILS)], End::Whole), true).await;
+        check(&row("auto", &[(Mounted, DISK_FAILS)], End::Whole), true).await;
     });
 }
 

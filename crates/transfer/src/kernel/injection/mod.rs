@@ -40,5 +40,5 @@ pub(crate) enum Call {
     Reserve,
     Cut,
     MountOf,
-    FileSystemType,
+    Mounted,
 }
