@@ -23,8 +23,7 @@
 //!   [`SENDFILE_TURN_BYTES_MAX`] or [`COPY_TURN_BYTES_MAX`], and lets all that is short go first.
 //! - A transfer may be dropped at any moment. Its descriptors, pipes and buffers go back, and what it had reserved of a
 //!   limit. What an upload had handed to another thread at that moment is still written, up to [`TURN_BYTES_MAX`] bytes.
-//! - Nothing is held while a transfer waits for its peer: no pipe, no buffer, unless bytes are in it. An upload past the page cache
-//!   keeps its two buffers.
+//! - Nothing is held while a transfer waits for its peer: no pipe, no buffer, unless bytes are in it.
 //! - With [`Limits`] a transfer moves what they let through, and sleeps until the moment when there is more.
 //!
 //! # What may go wrong, and what comes of it

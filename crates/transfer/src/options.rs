@@ -15,7 +15,7 @@ pub enum CachePolicy {
     /// Nothing: what is stored is brought to the disk while the upload goes on, some mebibytes at a time, and dropped.
     DropBehind,
     /// Nothing, and nothing passes through it (`O_DIRECT`), on a file system that can; on others as `DropBehind`.
-    /// Such an upload has two buffers of a mebibyte as long as it lasts.
+    /// While an upload waits for its client in the middle of a block, it holds a buffer of a mebibyte.
     Direct,
 }
 

@@ -6,6 +6,8 @@
 
 use std::fs::File;
 use std::io;
+use std::mem;
+use std::sync::Mutex;
 
 use runtime::{BlockingError, Interest, Stream, Task};
 
@@ -19,7 +21,13 @@ const BLOCK_BYTES: usize = 4096;
 /// Bytes of a buffer, a multiple of the block.
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// A buffer that begins at a block's boundary.
+/// Buffers that the process keeps for the next write.
+const KEPT_MAX: usize = 8;
+
+/// Buffers are filled on workers and emptied on other threads. Nobody waits for the lock: who does not get it does without.
+static KEPT: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+/// A buffer that begins at a block's boundary, and is kept for others when dropped.
 struct AlignedBuffer {
     memory: Vec<u8>,
     start: usize,
@@ -27,8 +35,9 @@ struct AlignedBuffer {
 }
 
 impl AlignedBuffer {
-    fn new() -> AlignedBuffer {
-        let memory = vec![0; BUFFER_BYTES + BLOCK_BYTES];
+    fn take() -> AlignedBuffer {
+        let kept = KEPT.try_lock().ok().and_then(|mut kept| kept.pop());
+        let memory = kept.unwrap_or_else(|| vec![0; BUFFER_BYTES + BLOCK_BYTES]);
         let start = memory.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
         AlignedBuffer { memory, start, filled: 0 }
     }
@@ -44,8 +53,18 @@ impl AlignedBuffer {
     }
 }
 
-/// A buffer that is being written. It comes back with whether the file still takes writes beside the page cache.
-type Writing = Task<Result<(AlignedBuffer, io::Result<bool>), BlockingError>>;
+impl Drop for AlignedBuffer {
+    fn drop(&mut self) {
+        if let Ok(mut kept) = KEPT.try_lock()
+            && kept.len() < KEPT_MAX
+        {
+            kept.push(mem::take(&mut self.memory));
+        }
+    }
+}
+
+/// A write under way. It tells whether the file still takes writes beside the page cache.
+type Writing = Task<Result<io::Result<bool>, BlockingError>>;
 
 /// An upload under way. When it ends, however it does, the file is as it was opened.
 struct Direct<'a> {
@@ -53,7 +72,6 @@ struct Direct<'a> {
     offset: u64,
     takes_direct: bool,
     writing: Option<Writing>,
-    spare: Option<AlignedBuffer>,
 }
 
 impl Drop for Direct<'_> {
@@ -70,12 +88,12 @@ pub(crate) async fn receive(
     offset: u64,
     pace: &mut Pace<'_>,
 ) -> Result<u64, TransferError> {
-    let mut direct = Direct { file: file.file(), offset, takes_direct: true, writing: None, spare: None };
+    let mut direct = Direct { file: file.file(), offset, takes_direct: true, writing: None };
     let mut received: u64 = 0;
     let mut filling: Option<AlignedBuffer> = None;
     loop {
         let count = pace.ready(stream.source(), Interest::Readable, BUFFER_BYTES as u64).await?;
-        let mut buffer = filling.take().unwrap_or_else(|| direct.empty_buffer());
+        let mut buffer = filling.take().unwrap_or_else(AlignedBuffer::take);
         let limit = direct.next_length();
         let taken = stream
             .source()
@@ -98,17 +116,11 @@ pub(crate) async fn receive(
             direct.write(file, buffer, pace).await?;
         } else if buffer.filled > 0 {
             filling = Some(buffer);
-        } else {
-            direct.spare = Some(buffer);
         }
     }
 }
 
 impl Direct<'_> {
-    fn empty_buffer(&mut self) -> AlignedBuffer {
-        self.spare.take().unwrap_or_else(AlignedBuffer::new)
-    }
-
     /// Bytes of the next write: up to a block's boundary, so that those that follow begin at one.
     fn next_length(&self) -> usize {
         BUFFER_BYTES - usize::try_from(self.offset % BLOCK_BYTES as u64).unwrap_or(0)
@@ -118,17 +130,15 @@ impl Direct<'_> {
     async fn write(
         &mut self,
         file: &mut Shared<'_>,
-        mut buffer: AlignedBuffer,
+        buffer: AlignedBuffer,
         pace: &mut Pace<'_>,
     ) -> Result<(), TransferError> {
         self.written(pace).await?;
         let (offset, takes_direct) = (self.offset, self.takes_direct);
         self.offset += buffer.filled as u64;
-        self.writing = Some(runtime::spawn(file.begin_elsewhere(move |file| {
-            let outcome = store(file, buffer.bytes(), offset, takes_direct);
-            buffer.filled = 0;
-            (buffer, outcome)
-        })?));
+        self.writing = Some(runtime::spawn(
+            file.begin_elsewhere(move |file| store(file, buffer.bytes(), offset, takes_direct))?,
+        ));
         Ok(())
     }
 
@@ -137,9 +147,7 @@ impl Direct<'_> {
         let Some(writing) = self.writing.take() else { return Ok(()) };
         let written = writing.await.map_err(|_| TransferError::Internal("a write was stopped"))?;
         pace.excuse();
-        let (buffer, outcome) = written?;
-        self.spare = Some(buffer);
-        self.takes_direct = outcome.map_err(|error| TransferError::of_storage(&error))?;
+        self.takes_direct = written?.map_err(|error| TransferError::of_storage(&error))?;
         Ok(())
     }
 }
