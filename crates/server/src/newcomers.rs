@@ -15,6 +15,7 @@ use runtime::{Accepted, Stream, sleep_until, timeout_at};
 
 use crate::admission::{ClientPlace, Full, SessionPlace};
 use crate::control::ControlConnection;
+use crate::logging::Seldom;
 use crate::proxy_protocol::{Origin, read_origin};
 use crate::replies;
 use crate::settings::Current;
@@ -27,15 +28,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How many of them wait at once on one worker; who comes then is refused at once, for each holds a descriptor.
 const WAITING_MAX: usize = 64;
 
-/// How often the log says that newcomers are refused, with how many there were.
-const TELL_EVERY: Duration = Duration::from_secs(10);
-
 /// What a worker remembers of those whom it did not serve.
 #[derive(Debug, Default)]
 pub(crate) struct Newcomers {
     waiting: Cell<usize>,
-    told: Cell<Option<Instant>>,
-    untold: Cell<u64>,
+    refusals: Seldom,
 }
 
 /// A connection that waits for a session.
@@ -185,13 +182,9 @@ impl Newcomers {
 
     /// Says in the log that somebody is refused, unless it was said a moment ago.
     fn tell(&self, session: u64, peer: IpAddr, full: Full) {
-        let now = Instant::now();
-        if self.told.get().is_some_and(|told| now.duration_since(told) < TELL_EVERY) {
-            return self.untold.set(self.untold.get() + 1);
+        if let Some(untold) = self.refusals.tells(Instant::now()) {
+            tracing::warn!(session, %peer, ?full, untold, "refused: too many sessions");
         }
-        self.told.set(Some(now));
-        let untold = self.untold.take();
-        tracing::warn!(session, %peer, ?full, untold, "refused: too many sessions");
     }
 }
 

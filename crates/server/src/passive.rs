@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use passive_ports::{Arrival, ClientAddress, Delivery, Lease, LeaseId, Refused, S
 use runtime::{Accepted, Listener, Receiver, Sender, sleep_until, turn_began};
 use slab::Slab;
 
+use crate::logging::Seldom;
 use crate::settings::CurrentSettings;
 
 /// How long a listener rests when the process has no descriptor left to accept with.
@@ -44,6 +45,8 @@ pub(crate) struct PassivePorts {
     awaited: RefCell<Slab<Awaited>>,
     /// The mailboxes of all workers, by number.
     mailboxes: Vec<Sender<HandedOver>>,
+    refusals: Seldom,
+    strangers: Seldom,
 }
 
 /// Where the connection for one lease is put.
@@ -67,7 +70,8 @@ impl PassivePorts {
         settings: Rc<CurrentSettings>,
         mailboxes: Vec<Sender<HandedOver>>,
     ) -> Rc<Self> {
-        Rc::new(Self { shard, settings, awaited: RefCell::default(), mailboxes })
+        let (refusals, strangers) = (Seldom::default(), Seldom::default());
+        Rc::new(Self { shard, settings, awaited: RefCell::default(), mailboxes, refusals, strangers })
     }
 
     /// Leases a port for the next connection of a client. No system call is made.
@@ -84,6 +88,13 @@ impl PassivePorts {
         let lease = self.shard.lease(client, holder, now)?;
         entry.insert(Awaited { lease: lease.id(), connection: None, waker: None });
         Ok(PassiveLease { ports: Rc::clone(self), holder, lease: Some(lease) })
+    }
+
+    /// Says in the log that there was no port for a session, unless it was said a moment ago.
+    pub(crate) fn tell_refused(&self, session: u64, peer: IpAddr, refused: &Refused) {
+        if let Some(untold) = self.refusals.tells(turn_began()) {
+            tracing::warn!(session, %peer, %refused, untold, "no passive port");
+        }
     }
 
     /// Accepts on one port for ever.
@@ -112,7 +123,9 @@ impl PassivePorts {
                 }
             }
             Arrival::Stranger => {
-                tracing::info!(port, peer = %peer.ip(), "a data connection was closed: nobody awaits that address there");
+                if let Some(untold) = self.strangers.tells(turn_began()) {
+                    tracing::info!(port, peer = %peer.ip(), untold, "a data connection was closed: nobody awaits that address there");
+                }
             }
         }
     }

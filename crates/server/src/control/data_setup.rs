@@ -23,7 +23,7 @@ impl ControlConnection {
                 self.advertised(kind, client, port).ok_or(replies::INTERNAL)
             }
             Err(refused) => {
-                tracing::warn!(session = self.id, peer = %client, %refused, "no passive port");
+                self.worker.passive.tell_refused(self.id, client, &refused);
                 Err(replies::NO_PASSIVE_PORT)
             }
         };

@@ -5,6 +5,7 @@
 //! be split or coloured by a name; passwords never come here.
 
 mod lines;
+mod seldom;
 mod shown;
 mod xferlog;
 
@@ -23,6 +24,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use lines::{Lines, Output, WriterGuard};
 use shown::in_one_line;
 
+pub(crate) use seldom::Seldom;
 pub(crate) use shown::loggable;
 pub(crate) use xferlog::{TransferLog, TransferLogGuard, TransferNote};
 
