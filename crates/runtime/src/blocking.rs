@@ -11,18 +11,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::affinity::Mask;
 use crate::context;
+use crate::deadline::sleep_until;
 use crate::figures::Counters;
 use crate::task::panic_message;
 
 /// Jobs that run at once in the same [`Places`].
 pub const PLACES: usize = 16;
+
+/// How long a job waits for a thread that cannot be started, and how often it looks: one of those there are may come free. It is not
+/// left to them, who may all wait for a mount that hangs.
+const THREAD_WAIT_MAX: Duration = Duration::from_secs(2);
+const THREAD_LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How long a thread without a job stays.
 const IDLE_THREAD_KEPT: Duration = Duration::from_secs(10);
@@ -90,6 +96,11 @@ impl Places {
         self.0.available_permits() > 0
     }
 
+    /// Whether no job has one, and nobody can come for one but by the registry that keeps them.
+    fn are_unused(&self) -> bool {
+        self.0.available_permits() == PLACES && Arc::strong_count(&self.0) == 1
+    }
+
     /// As the function [`blocking`](fn@blocking), in these places.
     ///
     /// # Errors
@@ -103,12 +114,20 @@ impl Places {
         let worker = context::worker().ok_or(BlockingError::NoWorker)?;
         let place = worker.blocking.place_among(&self).await?;
         let (answer, result) = oneshot::channel();
-        worker.blocking.run(move || {
+        let mut job: Job = Box::new(move || {
             let outcome = catch_unwind(AssertUnwindSafe(job));
             // Given back before the answer: whoever has it may start the next job at once.
             drop::<Place>(place);
             drop(answer.send(outcome));
-        })?;
+        });
+        let give_up_at = Instant::now() + THREAD_WAIT_MAX;
+        while let Err((not_begun, error)) = worker.blocking.run(job) {
+            if Instant::now() >= give_up_at {
+                return Err(BlockingError::NoThread(error));
+            }
+            job = not_begun;
+            sleep_until(Instant::now() + THREAD_LOOK_EVERY).await;
+        }
         drop(worker);
         match result.await {
             Ok(Ok(result)) => Ok(result),
@@ -118,7 +137,7 @@ impl Places {
     }
 }
 
-/// Keys that have places at once, at most; of more, the one that came first gets new ones.
+/// Keys that have places at once, at most. Where all of them are in use, further ones share the first one's.
 const KEYS_MAX: usize = 64;
 
 /// Places of one worker for each of several things that jobs wait for.
@@ -140,7 +159,10 @@ impl<K: PartialEq> PlacesOf<K> {
             return places.clone();
         }
         if known.len() == KEYS_MAX {
-            known.remove(0);
+            let Some(unused) = known.iter().position(|(_, places)| places.are_unused()) else {
+                return known[0].1.clone();
+            };
+            known.remove(unused);
         }
         let places = Places::default();
         known.push((key, places.clone()));
@@ -190,7 +212,6 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
-    threads: usize,
     idle_threads: usize,
     ended: bool,
 }
@@ -220,20 +241,18 @@ impl Pool {
         Arc::clone(&self.taken)
     }
 
-    fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), BlockingError> {
+    /// Begins a job; gives it back where no thread is idle and none can be started.
+    fn run(&self, job: Job) -> Result<(), (Job, io::Error)> {
         let mut queue = self.shared.lock();
         // Queued jobs are promised to idle threads: one more needs one more.
         if queue.idle_threads <= queue.jobs.len() {
             let shared = Arc::clone(&self.shared);
             let started = thread::Builder::new().name("blocking".to_owned()).spawn(move || shared.serve());
-            match started {
-                Ok(_) => queue.threads += 1,
-                // Those there are do it.
-                Err(_) if queue.threads > 0 => {}
-                Err(error) => return Err(BlockingError::NoThread(error)),
+            if let Err(error) = started {
+                return Err((job, error));
             }
         }
-        queue.jobs.push_back(Box::new(job));
+        queue.jobs.push_back(job);
         drop(queue);
         self.counters.jobs.add(1);
         self.shared.changed.notify_one();
@@ -271,7 +290,6 @@ impl Shared {
                 return Some(job);
             }
             if queue.ended {
-                queue.threads -= 1;
                 return None;
             }
             queue.idle_threads += 1;
@@ -280,7 +298,6 @@ impl Shared {
             queue = woken;
             queue.idle_threads -= 1;
             if timeout.timed_out() && queue.jobs.is_empty() {
-                queue.threads -= 1;
                 return None;
             }
         }

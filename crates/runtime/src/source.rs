@@ -41,7 +41,7 @@ pub struct Source {
     registration: Registration,
     /// A fresh socket has an empty send buffer: the first write is tried, not waited for.
     assumed_writable: Cell<bool>,
-    /// The registration are with the driver of one thread.
+    /// The registration is with the driver of one thread.
     _of_this_worker: PhantomData<Rc<()>>,
 }
 

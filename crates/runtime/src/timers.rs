@@ -59,8 +59,10 @@ impl Timers {
 
     /// Wakes those whose time has come.
     pub(crate) fn fire(&self, now: Instant) {
-        self.fired.set(Some(now));
-        if self.next().is_some_and(|first| now.saturating_duration_since(first) >= STOOD_STILL) {
+        let looked_before = self.fired.replace(Some(now));
+        // One that was set when its time was over already is late by no fault of the thread.
+        let due = self.next().map(|first| looked_before.map_or(first, |before| first.max(before)));
+        if due.is_some_and(|due| now.saturating_duration_since(due) >= STOOD_STILL) {
             self.went_on.set(Some(now));
         }
         let mut waiting = self.waiting.borrow_mut();
@@ -122,5 +124,8 @@ mod tests {
         timers.fire(after(20));
         assert_eq!(timers.went_on_after(after(10)), Some(after(20)));
         assert_eq!(timers.went_on_after(after(20)), None, "that is another one's time");
+        timers.set(after(1), Waker::from(Arc::<Woken>::default()));
+        timers.fire(after(20) + STOOD_STILL / 2);
+        assert_eq!(timers.went_on_after(after(20)), None, "it was set too late");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! One task runs it. It waits for whatever happens first (bytes from the client, a step of the transfer, the answer of a
 //! file request, a deadline), tells the session, does what the session then asks for, and sends the replies that came
-//! of it in one go. Nothing here blocks the core: what may wait on a disk runs by [`fn@runtime::blocking`].
+//! of it in one go. Nothing here blocks the core: what may wait on a disk runs in the places that `waiting.rs` finds for it.
 
 mod data_setup;
 mod transfer_steps;
@@ -298,7 +298,7 @@ impl ControlConnection {
         if let Some(job) = &self.file_job {
             job.cancel();
         }
-        self.input_ended = true;
+        self.says_no_more();
         Ok(())
     }
 
@@ -307,8 +307,14 @@ impl ControlConnection {
         if !self.is_publishing() {
             return Err(SessionEnd::Lost);
         }
-        self.input_ended = true;
+        self.says_no_more();
         Ok(())
+    }
+
+    /// From now on it has its idle time for what is still to be waited for.
+    fn says_no_more(&mut self) {
+        self.input_ended = true;
+        self.idle.touch(self.now);
     }
 
     fn is_publishing(&self) -> bool {

@@ -288,7 +288,10 @@ impl<F: AsFd + Send + 'static> Drop for ClosedElsewhere<F> {
             && runtime::current_backend().is_some()
         {
             // Where no thread can be had, the file is closed here after all.
-            runtime::spawn(waiting::for_file(&file).blocking(move || drop(file)));
+            runtime::spawn(async move {
+                let places = waiting::for_file(&file);
+                places.blocking(move || drop(file)).await
+            });
         }
     }
 }
@@ -397,9 +400,11 @@ async fn send_listing(
         if let Some(chunk) = first_chunk.take() {
             return Ok(Some(chunk));
         }
-        let Some(mut listing) = rest.take().and_then(ClosedElsewhere::into_inner) else { return Ok(None) };
-        let filled = waiting::for_listing(&listing).blocking(move || {
+        let Some(listing) = rest.take() else { return Ok(None) };
+        let places = listing.open.as_ref().map_or_else(Places::default, waiting::for_listing);
+        let filled = places.blocking(move || {
             let mut chunk = Vec::with_capacity(LISTING_CHUNK_BYTES);
+            let Some(mut listing) = listing.into_inner() else { return Ok((chunk, None)) };
             let more = listing.fill(&mut chunk, LISTING_CHUNK_BYTES)?;
             Ok((chunk, more.then(|| listing.into())))
         });

@@ -14,8 +14,6 @@ use storage::{MountId, Root, Towards};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sort {
     Name,
-    /// A name that is a symbolic link, or lies behind one that nobody has followed of late.
-    Link,
     /// Entries may be mounts, or links to them.
     Listing,
     /// From one mount to another, which is refused once both were asked.
@@ -27,62 +25,53 @@ enum Sort {
 }
 
 thread_local! {
-    static PLACES: PlacesOf<(MountId, Sort)> = PlacesOf::default();
+    static PLACES: PlacesOf<(Towards, Sort)> = PlacesOf::default();
 }
 
 /// The places for a file request.
 pub(crate) fn for_request(root: &Root, request: &FileRequest) -> Places {
     let path = request.path().as_bytes();
+    let of_path = |sort| root.towards(path).map(|towards| of(towards, sort));
     match request {
-        FileRequest::Digest { .. } => {
-            root.towards(path).map_or_else(common, |found| of(found.mount, Sort::Digest))
-        }
-        FileRequest::Status(_) => common_unless_taken(|| of_listing(root, path)),
+        FileRequest::Digest { .. } => of_path(Sort::Digest).unwrap_or_default(),
+        FileRequest::Status(_) => common_unless_taken(|| of_path(Sort::Listing)),
         FileRequest::Rename { to, .. } => common_unless_taken(|| {
             let (from, to) = (root.towards(path)?, root.towards(to.as_bytes())?);
-            Some(if from.mount == to.mount { of_name(from) } else { of(to.mount, Sort::Move) })
+            let is_link = from.is_link || to.is_link;
+            let sort = if from.mount == to.mount { Sort::Name } else { Sort::Move };
+            Some(of(Towards { is_link, ..to }, sort))
         }),
-        _ => common_unless_taken(|| root.towards(path).map(of_name)),
+        _ => common_unless_taken(|| of_path(Sort::Name)),
     }
 }
 
 /// The places for opening what a transfer is about.
 pub(crate) fn for_opening(root: &Root, what: &TransferKind) -> Places {
-    let path = what.path().as_bytes();
-    match what {
-        TransferKind::Listing(_) => common_unless_taken(|| of_listing(root, path)),
-        _ => common_unless_taken(|| root.towards(path).map(of_name)),
-    }
+    let sort = if matches!(what, TransferKind::Listing(_)) { Sort::Listing } else { Sort::Name };
+    common_unless_taken(|| root.towards(what.path().as_bytes()).map(|towards| of(towards, sort)))
 }
 
 /// The places for going on with a listing of this directory.
 pub(crate) fn for_listing(directory: &impl AsFd) -> Places {
-    common_unless_taken(|| MountId::of(directory).ok().map(|mount| of(mount, Sort::Listing)))
+    common_unless_taken(|| of_open(directory, Sort::Listing))
 }
 
 /// The places for publishing or closing a file.
 pub(crate) fn for_file(file: &impl AsFd) -> Places {
-    common_unless_taken(|| MountId::of(file).ok().map(|mount| of(mount, Sort::File)))
+    common_unless_taken(|| of_open(file, Sort::File))
 }
 
-fn of_name(Towards { mount, is_link }: Towards) -> Places {
-    of(mount, if is_link { Sort::Link } else { Sort::Name })
+fn of_open(descriptor: &impl AsFd, sort: Sort) -> Option<Places> {
+    MountId::of(descriptor).ok().map(|mount| of(Towards { mount, is_link: false }, sort))
 }
 
-fn of_listing(root: &Root, path: &[u8]) -> Option<Places> {
-    root.towards(path).map(|found| of(found.mount, Sort::Listing))
+fn of(towards: Towards, sort: Sort) -> Places {
+    PLACES.with(|places| places.of((towards, sort)))
 }
 
-fn of(mount: MountId, sort: Sort) -> Places {
-    PLACES.with(|places| places.of((mount, sort)))
-}
-
-/// The places that all share, or else those that only who waits for the same has, which are asked for only where it matters.
+/// The places that all share, or else those that only who waits for the same has, which are asked for only where it matters. There
+/// are none for a path that is none, which is told at once.
 fn common_unless_taken(others: impl FnOnce() -> Option<Places>) -> Places {
-    let common = common();
-    if common.have_room() { common } else { others().unwrap_or(common) }
-}
-
-fn common() -> Places {
-    Places::common().unwrap_or_default()
+    let common = Places::common().unwrap_or_default();
+    if common.have_room() { common } else { others().unwrap_or_default() }
 }

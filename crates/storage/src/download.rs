@@ -96,7 +96,8 @@ fn is_access_noted(status: &FileStat, now: SystemTime) -> bool {
     let is_changed_since = accessed <= (status.st_mtime, status.st_mtime_nsec)
         || accessed <= (status.st_ctime, status.st_ctime_nsec);
     let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    is_changed_since || i64::try_from(now).unwrap_or(i64::MAX) - status.st_atime >= A_DAY_SECONDS
+    is_changed_since
+        || i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(status.st_atime) >= A_DAY_SECONDS
 }
 
 #[cfg(test)]

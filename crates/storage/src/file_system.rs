@@ -84,12 +84,22 @@ const MAGICS: [(u32, FileSystemKind); 13] = [
 const MOUNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 
 /// Which mounted file system a file is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct MountId {
     device: (u32, u32),
     mount: u64,
     is_unique: bool,
 }
+
+/// A mount whose number no other has is one, however many devices it shows: btrfs has one for each subvolume.
+impl PartialEq for MountId {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same = self.mount == other.mount && self.is_unique == other.is_unique;
+        is_same && (self.is_unique || self.device == other.device)
+    }
+}
+
+impl Eq for MountId {}
 
 impl MountId {
     /// The mount of an open file or directory. It never waits: what a server or a daemon would have to be asked is not asked.
@@ -183,10 +193,19 @@ mod tests {
     }
 
     #[test]
+    fn a_mount_is_one_whatever_devices_it_shows() {
+        let mount = |device, mount, is_unique| MountId { device: (0, device), mount, is_unique };
+        assert_eq!(mount(1, 7, true), mount(2, 7, true));
+        assert_ne!(mount(1, 7, true), mount(1, 8, true));
+        assert_ne!(mount(1, 7, false), mount(2, 7, false), "another may have the number by now");
+        assert_ne!(mount(1, 7, true), mount(1, 7, false));
+    }
+
+    #[test]
     fn mounts_that_are_remembered_are_bounded() {
         let mounts = Mounts::default();
         let numbered =
-            |number| (MountId { device: (0, number), mount: 0, is_unique: true }, FileSystemKind::Disk);
+            |number| (MountId { device: (0, 0), mount: number, is_unique: true }, FileSystemKind::Disk);
         *mounts.0.write().unwrap() = (0..).take(MOUNTS_MAX).map(numbered).collect();
         mounts.kind_of(File::open("/dev/shm").unwrap()).unwrap();
         assert_eq!(mounts.0.read().unwrap().len(), MOUNTS_MAX);

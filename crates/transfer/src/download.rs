@@ -10,7 +10,6 @@ use runtime::Stream;
 use crate::ascii::ToNetwork;
 use crate::cache::Probe;
 use crate::file_system::FileSystem;
-use crate::kernel;
 use crate::pace::Pace;
 use crate::plan::{CacheState, Direction, Route, RoutePreference, TransferFacts, TransferType, plan};
 use crate::routes::splice::FileHalf;
@@ -56,12 +55,11 @@ pub async fn download(
     let mut offset = range.start;
     let mut known = None;
     if options.first_read_is_noted && size > 0 {
-        let system = FileSystem::of(&mut file).await?;
-        if system.notes_reads() {
-            // A full journal is waited for there and not here. What fails, fails again when it is sent.
-            let _ = file.elsewhere(move |file| kernel::read(file, &mut [0], offset)).await?;
-        }
-        known = Some(system);
+        // Where it cannot be found out, a small file needs it not.
+        known = FileSystem::of(&mut file).await.ok();
+    }
+    if let Some(system) = &known {
+        system.note_read(&mut file, offset).await;
     }
     // A small file is over before anybody has asked what it lies on.
     if facts.is_image() && preference == RoutePreference::Planned && plan(&facts) == Route::Copy {

@@ -36,7 +36,7 @@ pub(crate) struct FileSystem {
     notes_reads: bool,
     /// Until then writes are made on another thread. All uploads of the worker share it: the kernel holds back whoever writes to a
     /// disk that is behind, and one such wait of the core is enough.
-    elsewhere_until: Cell<Option<Instant>>,
+    elsewhere_until: Rc<Cell<Option<Instant>>>,
     /// One that is slow, or hangs, has the threads of these places and no others.
     places: Places,
 }
@@ -47,6 +47,8 @@ const BELIEVED_FOR: Duration = Duration::from_secs(1);
 thread_local! {
     static REMEMBERED: RefCell<Vec<Remembered>> = const { RefCell::new(Vec::new()) };
     static PLACES: PlacesOf<MountId> = PlacesOf::default();
+    /// For what is over soon, so that it does not wait behind what is read from the disk.
+    static PLACES_FOR_TRIFLES: PlacesOf<MountId> = PlacesOf::default();
 }
 
 struct Remembered {
@@ -64,14 +66,14 @@ fn remembered(mount: MountId) -> Option<Rc<FileSystem>> {
 }
 
 /// Remembers what was asked, but for what another transfer has found out meanwhile.
-fn remember(mount: MountId, system: FileSystem) -> Rc<FileSystem> {
+fn remember(mount: MountId, mut system: FileSystem) -> Rc<FileSystem> {
     if let Some(known) = remembered(mount) {
         return known;
     }
     REMEMBERED.with_borrow_mut(|remembered| {
         if let Some(old) = remembered.iter().position(|known| known.mount == mount) {
-            // Whether its disk is behind is known as well as before.
-            system.elsewhere_until.set(remembered.remove(old).system.elsewhere_until.get());
+            // Whether its disk is behind, those learn together who knew it by then.
+            system.elsewhere_until = Rc::clone(&remembered.remove(old).system.elsewhere_until);
         } else if remembered.len() == REMEMBERED_MAX {
             remembered.remove(0);
         }
@@ -83,13 +85,7 @@ fn remember(mount: MountId, system: FileSystem) -> Rc<FileSystem> {
 
 impl FileSystem {
     fn new(kind: FileSystemKind, places: Places) -> FileSystem {
-        FileSystem {
-            kind,
-            allocates_late: false,
-            notes_reads: false,
-            elsewhere_until: Cell::new(None),
-            places,
-        }
+        FileSystem { kind, allocates_late: false, notes_reads: false, elsewhere_until: Rc::default(), places }
     }
 
     /// The file system that a file is on. One that cannot be found out is taken for one that always has to be waited for.
@@ -107,18 +103,21 @@ impl FileSystem {
     }
 
     async fn asked(mount: Option<MountId>, file: &mut Shared<'_>) -> Result<Rc<FileSystem>, TransferError> {
-        let places =
-            mount.map_or_else(|| file.places(), |mount| Ok(PLACES.with(|places| places.of(mount))))?;
-        file.waits_in(&places);
+        let places = match mount {
+            Some(mount) => {
+                file.waits_in(&PLACES_FOR_TRIFLES.with(|places| places.of(mount)));
+                PLACES.with(|places| places.of(mount))
+            }
+            None => file.places()?,
+        };
         let answer = file.elsewhere(kernel::mounted).await?;
         let Ok(mounted) = answer else {
             return Ok(Rc::new(FileSystem::new(FileSystemKind::Network, places)));
         };
         let kind = FileSystemKind::of_type(mounted.kind);
-        let writes = matches!(kind, FileSystemKind::Disk | FileSystemKind::Stacked);
         let known = FileSystem {
             allocates_late: mounted.kind == EXT4_SUPER_MAGIC,
-            notes_reads: writes && mounted.notes_reads,
+            notes_reads: kind == FileSystemKind::Disk && mounted.notes_reads,
             ..FileSystem::new(kind, places)
         };
         Ok(match mount {
@@ -136,9 +135,17 @@ impl FileSystem {
         self.allocates_late
     }
 
-    /// Whether to read a file may be to write when it was read.
-    pub(crate) fn notes_reads(&self) -> bool {
-        self.notes_reads
+    /// Has it noted elsewhere that a file is read, if that may be a write, so that the reads that follow write nothing. Where that
+    /// cannot be done, the first of them does it.
+    pub(crate) async fn note_read(&self, file: &mut Shared<'_>, offset: u64) {
+        if !self.notes_reads {
+            return;
+        }
+        if let Ok(mount) = kernel::mount_of(file.file()) {
+            file.waits_in(&PLACES_FOR_TRIFLES.with(|places| places.of(mount)));
+        }
+        let _ = file.elsewhere(move |file| kernel::read(file, &mut [0], offset)).await;
+        file.waits_in(&self.places);
     }
 
     /// Whether a read(2) has to wait for somebody even where the page cache has the bytes.

@@ -67,15 +67,25 @@ impl RateLimiter {
     }
 
     fn set_limit_at(&self, limit: RateLimit, now: Duration) {
-        let old_rate = self.bytes_per_second.swap(limit.bytes_per_second.get(), Ordering::Relaxed);
-        self.burst_bytes.store(limit.burst_bytes.get(), Ordering::Relaxed);
+        let (old_rate, new_rate) = (self.limit().bytes_per_second, limit.bytes_per_second);
+        let store = || {
+            self.bytes_per_second.store(new_rate.get(), Ordering::Relaxed);
+            self.burst_bytes.store(limit.burst_bytes.get(), Ordering::Relaxed);
+        };
+        // Whoever reserves meanwhile does so at the quicker rate, and what he reserves is not stretched.
+        if new_rate >= old_rate {
+            store();
+        }
         let present = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let at_new_rate = |until: u64| {
             let Some(ahead) = until.checked_sub(present) else { return until };
-            let ahead = u128::from(ahead) * u128::from(old_rate) / u128::from(limit.bytes_per_second.get());
+            let ahead = u128::from(ahead) * u128::from(old_rate.get()) / u128::from(new_rate.get());
             present.saturating_add(u64::try_from(ahead).unwrap_or(u64::MAX))
         };
         self.reserved_until_ns.update(Ordering::Relaxed, Ordering::Relaxed, at_new_rate);
+        if new_rate < old_rate {
+            store();
+        }
     }
 
     /// Bytes that one transfer reserves at a time, at most: what the rate gives in an eighth of a second, so that a slow limit gives

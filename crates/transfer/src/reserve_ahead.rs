@@ -50,9 +50,8 @@ impl ReserveAhead {
         let bytes = until.clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX);
         let reserving = file.elsewhere(move |file| {
             // Whether there is room for what really comes, its writes will tell.
-            if kernel::free_bytes(file)? >= PIECES_LEFT_MIN * bytes
-                && kernel::reserve(file, from, bytes).is_ok()
-            {
+            let has_room = kernel::free_bytes(file).is_ok_and(|free| free >= PIECES_LEFT_MIN * bytes);
+            if has_room && kernel::reserve(file, from, bytes).is_ok() {
                 return Ok(true);
             }
             // A part may be reserved all the same.

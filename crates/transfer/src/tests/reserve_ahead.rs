@@ -139,21 +139,18 @@ fn what_cannot_be_reserved_whole_is_given_back_at_once() {
             Script::new([]).begin();
             (stored, script.left().len())
         });
-        let (first, rest) = (8_u64 << 20, 1_u64 << 20);
-        let peer = std::thread::spawn(move || peer.write_all(&sample(8 << 20)).map(|()| peer).expect("sent"));
-        while progress.bytes() < first {
-            runtime::sleep_until(Instant::now() + Duration::from_millis(1)).await;
-        }
-        let mut peer = peer.join().expect("the peer");
-        // The upload goes on, and holds no more than it has.
+        // The first piece reaches to between five and six mebibytes; the second is asked for a mebibyte before that.
+        let (bytes, reserved) = (4_700_000, 5_u64 << 20);
+        let peer = std::thread::spawn(move || peer.write_all(&sample(bytes)).map(|()| peer));
         let on_disk = || file.metadata().expect("known").blocks() * 512;
-        while on_disk() > first + (1 << 20) {
+        let give_up_at = Instant::now() + Duration::from_secs(20);
+        while progress.bytes() < bytes as u64 || on_disk() >= reserved {
+            assert!(Instant::now() < give_up_at, "{} bytes are on the disk for {bytes}", on_disk());
             runtime::sleep_until(Instant::now() + Duration::from_millis(1)).await;
         }
-        peer.write_all(&sample(1 << 20)).expect("sent");
-        drop(peer);
+        drop(peer.join().expect("the peer").expect("sent"));
         let (stored, left) = storing.await.expect("a task");
-        assert_eq!((stored.expect("stored"), left), (first + rest, 0));
+        assert_eq!((stored.expect("stored"), left), (bytes as u64, 0));
     });
 }
 
