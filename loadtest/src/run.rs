@@ -19,7 +19,7 @@ use crate::measure::{
     own_processor_time,
 };
 use crate::plan::Plan;
-use crate::probe::published;
+use crate::probe::{Published, published};
 use crate::report::{Findings, Progress, Report, Totals, assemble};
 use crate::scenario::Scenario;
 use crate::setup::Setup;
@@ -95,9 +95,9 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions, quiet: bool) -> anyh
     if let (Some(clock), Some(before)) = (setup.server_clock, before) {
         findings.server = Some(usage(&plan, clock, &before, &watched.server));
     }
-    if scenario == Scenario::Abort && findings.ended_early.is_none() {
+    if scenario == Scenario::Abort {
         let folder = setup.tree.as_ref().map(crate::server::Tree::path);
-        findings.leftovers = leftovers(&plan, folder, &setup.cores, setup.backend, &mut recorder);
+        findings.leftovers = leftovers(&plan, folder, &setup.cores, setup.backend);
         if let Some(server) = &findings.server
             && let Some((after, before)) = server.descriptors_after.zip(server.descriptors_before)
             && after > before + descriptors_kept()
@@ -409,7 +409,6 @@ fn leftovers(
     folder: Option<&std::path::Path>,
     cores: &[usize],
     backend: runtime::Backend,
-    recorder: &mut Recorder,
 ) -> Vec<String> {
     if let Some(folder) = folder {
         let entries = fs::read_dir(folder.join("upload")).into_iter().flatten().filter_map(Result::ok);
@@ -417,18 +416,18 @@ fn leftovers(
         return named.collect();
     }
     let config = WorkerConfig { name: String::from("look"), core: cores[0], backend };
-    let plan = Arc::clone(plan);
+    let asked = Arc::clone(plan);
+    let looked = spawn_worker(config, move || published(asked)).context("cannot start a worker");
     let prefix = plan.abandoned_prefix();
-    let looked = spawn_worker(config, move || published(plan)).map(interrupt::joined);
-    match looked {
-        Ok(Ok(Ok(Some(false)))) => Vec::new(),
-        Ok(Ok(Ok(None))) => {
-            recorder
-                .remark("listing for what was published was refused, and the directory taken to be empty", 1);
-            Vec::new()
+    match looked.and_then(interrupt::joined).and_then(|published| Ok(published?)) {
+        Ok(Published { deleted: 0, kept: 0 }) => Vec::new(),
+        Ok(Published { deleted, kept: 0 }) => {
+            vec![format!("{deleted} files {prefix}* were published, and deleted now")]
         }
-        Ok(Ok(Ok(Some(true)))) => vec![format!("a file {prefix}* was published")],
-        Ok(Ok(Err(failure))) => vec![format!("it cannot be told what was published: {failure}")],
-        Ok(Err(_)) | Err(_) => vec![String::from("it cannot be told what was published")],
+        Ok(Published { deleted, kept }) => {
+            let both = deleted + kept;
+            vec![format!("{both} files {prefix}* were published, and {kept} of them cannot be deleted")]
+        }
+        Err(error) => vec![format!("it cannot be told which files {prefix}* were published: {error:#}")],
     }
 }

@@ -132,29 +132,34 @@ fn a_connect_back_from_a_wrong_address_is_an_error() {
 }
 
 #[test]
-fn what_vanished_clients_left_published_is_told() {
+fn what_vanished_clients_left_published_is_told_and_deleted() {
     let target = format!("ftp://{}/file", fake::start(Faults::default()));
     let (output, report) =
         report(&["abort", "--target", &target, "--sessions", "4", "--duration", "500ms", "--seed", "1"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(
-        stdout(&output).contains("LEFT BEHIND: a file loadtest-abandoned-1-* was published"),
-        "{output:?}"
-    );
-    let told = report["leftovers"].to_string();
-    assert!(told.contains("was published"), "{told}");
+    let text = stdout(&output);
+    assert!(text.contains(" files loadtest-abandoned-1-* were published, and deleted now"), "{text}");
+    assert!(report["leftovers"].to_string().contains("were published"), "{report}");
 }
 
-/// An empty directory looks so on many servers, and one that may not be read looks the same: that nobody looked is told.
+/// An empty directory looks so on many servers, and one that may not be read looks the same: nobody can tell what was published.
 #[test]
 fn a_directory_that_is_not_listed_is_told() {
-    let target = format!("ftp://{}/file", fake::start(Faults { lists_nothing: true, ..Faults::default() }));
-    let (output, report) = report(&["abort", "--target", &target, "--sessions", "4", "--duration", "300ms"]);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(
-        report["remarks"].to_string().contains("was refused, and the directory taken to be empty"),
-        "{report}"
-    );
+    for (faults, said) in [
+        (Faults { lists_nothing: true, ..Faults::default() }, "completion: 550 No files."),
+        (Faults { hides_files: true, ..Faults::default() }, "a listing without the file that was stored"),
+    ] {
+        let target = format!("ftp://{}/file", fake::start(faults));
+        let (output, report) =
+            report(&["abort", "--target", &target, "--sessions", "4", "--duration", "300ms", "--seed", "1"]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let told = report["leftovers"].to_string();
+        assert!(
+            told.contains("it cannot be told which files loadtest-abandoned-1-* were published"),
+            "{told}"
+        );
+        assert!(told.contains(said), "{told}");
+    }
 }
 
 /// The tester does nothing for a second, once, and its server goes on.

@@ -28,6 +28,8 @@ pub(crate) struct Faults {
     pub(crate) other_bytes_after: Option<u64>,
     /// No directory is listed.
     pub(crate) lists_nothing: bool,
+    /// Directories are listed as if they were empty.
+    pub(crate) hides_files: bool,
     /// What comes of every file and listing, from which one on.
     pub(crate) then: Then,
     /// So many come as they should before that.
@@ -142,12 +144,16 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                 data.open(None)?.write_all(&bytes)?;
                 say("226 Done.")?;
             }
+            "CWD" => say("250 You are there.")?,
             "NLST" if state.faults.lists_nothing => say("550 No files.")?,
+            // It takes options for names.
+            "NLST" if argument.starts_with('-') => say("550 There is no such directory.")?,
             "RETR" | "NLST" | "MLSD" => {
                 say("150 Here it is.")?;
                 let number = state.sent.fetch_add(1, Ordering::Relaxed);
                 let is_other = state.faults.other_bytes_after.is_some_and(|right| number >= right);
                 let bytes = match verb {
+                    "NLST" if state.faults.hides_files => String::new(),
                     "NLST" => state.stored.lock().unwrap().keys().map(|name| format!("{name}\r\n")).collect(),
                     "MLSD" => "type=file; one\r\ntype=file; two\r\n".to_owned(),
                     _ if is_other => "not what it was".to_owned(),
