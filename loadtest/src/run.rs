@@ -35,6 +35,8 @@ const INTERRUPTED: &str = "interrupted";
 const MOVING_BYTES: u64 = 64 * 1024;
 /// Processor time that is looked at later than by that part of the window is of another time than what it is divided by.
 const LOOKED_LATE_PART: u32 = 100;
+/// A rate may be so low that nothing comes for long: it takes as many units as that, all errors, to give a server up.
+const ERRORS_IN_A_ROW: f64 = 3.0;
 /// How much later than the sessions' own timeouts it is looked at those that do not end.
 const TIMEOUT_SLACK: Duration = Duration::from_secs(1);
 /// How long a server may take to close what its clients left.
@@ -347,7 +349,11 @@ impl Watcher<'_> {
     /// Waits, unless there is a reason not to.
     fn wait_until(&self, moment: Instant, progress: &mut Progress) -> Option<String> {
         let mut seen = Totals::of(self.live);
-        let mut only_errors_since = None;
+        // The first and the last of errors that nothing else came between.
+        let mut only_errors: Option<(Instant, Instant)> = None;
+        let long = self.give_up_after.max(self.plan.rate.map_or(Duration::ZERO, |rate| {
+            Duration::try_from_secs_f64(ERRORS_IN_A_ROW / rate).unwrap_or(Duration::MAX)
+        }));
         loop {
             let now = Instant::now();
             if now >= moment {
@@ -359,13 +365,13 @@ impl Watcher<'_> {
                 return Some(reason);
             }
             if totals.units > seen.units || totals.bytes > seen.bytes {
-                only_errors_since = None;
+                only_errors = None;
             } else if totals.errors > seen.errors {
-                only_errors_since = only_errors_since.or(Some(now));
+                only_errors = only_errors.map(|(first, _)| (first, now)).or(Some((now, now)));
             }
             seen = totals;
-            if only_errors_since.is_some_and(|since| now - since > self.give_up_after) {
-                return Some(format!("nothing but errors for {:.1} s", self.give_up_after.as_secs_f64()));
+            if let Some(lasted) = only_errors.map(|(first, last)| last - first).filter(|&time| time > long) {
+                return Some(format!("nothing but errors for {:.1} s", lasted.as_secs_f64()));
             }
             sleep(LOOK.min(moment - now));
         }
