@@ -29,6 +29,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Desk {
     pub(crate) recorder: RefCell<Recorder>,
     pub(crate) pace: Pace,
+    /// Units that have begun and not ended.
+    pub(crate) under_way: Cell<u64>,
     /// Passed by sessions that get ready for a storm.
     pub(crate) getting_ready: Gate,
     /// Passed by data connections of a storm.
@@ -41,6 +43,7 @@ impl Desk {
         Self {
             recorder: RefCell::new(Recorder::new(plan.window, live)),
             pace: Pace::new(plan, share),
+            under_way: Cell::new(0),
             getting_ready: Gate::new(plan.ready_at_once / share.workers),
             transferring: Gate::new(plan.data_connections_max / share.workers),
         }
@@ -114,7 +117,7 @@ impl Slot {
         self.waits.set(false);
         self.touch(Instant::now());
         self.begun.set(self.begun.get() + u64::from(began.is_some()));
-        self.under_way.set(began.map(|began| (began, self.plan.units_at_once() as u64)));
+        self.set_under_way(began.map(|began| (began, self.plan.units_at_once() as u64)));
         began.map(|began| Unit { began })
     }
 
@@ -134,7 +137,7 @@ impl Slot {
         let now = Instant::now();
         self.touch(now);
         let left = self.under_way.get().filter(|&(_, left)| left > 1);
-        self.under_way.set(left.map(|(began, left)| (began, left - 1)));
+        self.set_under_way(left.map(|(began, left)| (began, left - 1)));
         self.desk.recorder.borrow_mut().unit(unit.began, now)
     }
 
@@ -175,9 +178,17 @@ impl Slot {
         self.desk.recorder.borrow_mut().failure(failure, Instant::now());
     }
 
+    /// What is under way from now on; what was until then.
+    fn set_under_way(&self, units: Option<(Instant, u64)>) -> Option<(Instant, u64)> {
+        let before = self.under_way.replace(units);
+        let count = |units: Option<(Instant, u64)>| units.map_or(0, |(_, left)| left);
+        self.desk.under_way.set(self.desk.under_way.get() + count(units) - count(before));
+        before
+    }
+
     /// What is under way has come to its end, and units that are not complete never will be.
     fn leave_unfinished(&self) {
-        if let Some((began, left)) = self.under_way.take() {
+        if let Some((began, left)) = self.set_under_way(None) {
             self.desk.recorder.borrow_mut().unfinished(began, Instant::now(), left);
         }
     }
@@ -235,12 +246,17 @@ impl Slot {
             if matches!(failure.cause, Cause::TimedOut) {
                 self.leave_unfinished();
             }
-            self.under_way.set(None);
+            self.set_under_way(None);
             if self.is_over() {
                 return;
             }
+            let units = self.begun.get() - begun;
+            // The schedule alone says when the next unit begins: what is due while a slot pauses would seem slow by that.
+            if units > 0 && self.plan.rate.is_some() {
+                continue;
+            }
             // One that failed in the middle of its life comes back soon; one that cannot even begin leaves the server be.
-            pause = if self.begun.get() > begun + 1 { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
+            pause = if units > 1 { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
             sleep_until(now + pause).await;
         }
     }

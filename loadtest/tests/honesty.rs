@@ -198,8 +198,10 @@ fn an_overloaded_server_is_told_with_what_it_did_and_with_what_waited() {
     let arguments = ["noop", "--target", &target, "--sessions", "4", "--rate", "400", "--warmup", "500ms"];
     let (output, report) = report(&[&arguments[..], &["--duration", "2s"]].concat());
     let text = stdout(&output);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text.contains(" that were due did not end"), "{text}");
     assert!(text.contains("WARNING: asked for 400 a second, the server did "), "{text}");
+    assert!(text.contains("units that were due found all 4 sessions busy"), "{text}");
     assert!(report["tester"]["warnings"].to_string().contains("asked for 400 a second"), "{report}");
     // It cannot have done more than 100 a second, however many had begun.
     let units = report["units"].as_u64().unwrap();
@@ -211,6 +213,44 @@ fn an_overloaded_server_is_told_with_what_it_did_and_with_what_waited() {
     assert!((799..=801).contains(&of_unit.unwrap()["count"].as_u64().unwrap()), "{text}");
     assert!(report["units_unfinished"].as_u64().unwrap() > 500, "{text}");
     assert!(latency_us(&report, "unit", "max_us") > 1_000_000.0, "{text}");
+}
+
+/// Nine of ten are refused at once. The tester does not wait for that, and what it asks for comes to an end, one way or the other.
+#[test]
+fn a_server_that_refuses_quickly_is_not_taken_for_a_slow_one() {
+    let target = format!("ftp://{}", fake::start(Faults { refuses_most: true, ..Faults::default() }));
+    let arguments = ["login", "--target", &target, "--sessions", "16", "--rate", "200", "--warmup", "0s"];
+    let (output, report) = report(&[&arguments[..], &["--duration", "2s"]].concat());
+    let text = stdout(&output);
+    assert!(errors(&report, "reply 421") > 300, "{text}");
+    assert!(latency_us(&report, "unit", "p50_us") < 100_000.0, "{text}");
+    assert!(!text.contains("asked for") && !text.contains("did not end"), "{text}");
+}
+
+/// Each takes long, and no longer from one to the next: sessions fill up with what is under way, and nothing falls behind.
+#[test]
+fn a_server_that_takes_long_for_each_is_not_taken_for_one_that_falls_behind() {
+    let faults = Faults { noop_takes_each: Duration::from_millis(700), ..Faults::default() };
+    let target = format!("ftp://{}", fake::start(faults));
+    let arguments = ["noop", "--target", &target, "--sessions", "100", "--rate", "50", "--warmup", "0s"];
+    let (output, report) = report(&[&arguments[..], &["--duration", "2s"]].concat());
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(report["units"].as_u64().unwrap() < 90, "{text}");
+    assert!(!text.contains("asked for") && !text.contains("sessions busy"), "{text}");
+}
+
+/// The next unit is due in half a second, and comes to a good end.
+#[test]
+fn one_error_at_a_low_rate_ends_no_run() {
+    let faults = Faults { noop: Some("451 Not now."), only_first_noop: true, ..Faults::default() };
+    let target = format!("ftp://{}", fake::start(faults));
+    let arguments = ["noop", "--target", &target, "--sessions", "1", "--rate", "2", "--warmup", "0s"];
+    let (output, report) =
+        report(&[&arguments[..], &["--duration", "1600ms", "--give-up-after", "100ms"]].concat());
+    assert_eq!(errors(&report, "reply 451"), 1, "{report}");
+    assert!(report["ended_early"].is_null(), "{output:?}");
+    assert!(report["units"].as_u64().unwrap() >= 2, "{report}");
 }
 
 /// The warm-up is long, and the session that fails in it fails once.

@@ -4,6 +4,7 @@
 mod support;
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use support::{Ringftpd, descriptors, loadtest, report, stdout};
@@ -105,28 +106,35 @@ fn what_makes_no_sense_is_refused_in_one_line() {
     }
 }
 
+/// In an open loop one worker has the first unit, and the other one's would come after a minute.
 #[test]
 fn a_server_that_is_killed_in_the_run_ends_it_with_what_was_measured() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Ringftpd::serving(folder.path());
-    let target = format!("ftp://{}", server.address());
-    let pid = server.pid();
-    let quiet = descriptors(pid);
-    let killer = thread::spawn(move || {
-        // Not before the load is there.
-        while descriptors(pid) < quiet + 8 {
-            thread::yield_now();
-        }
-        thread::sleep(std::time::Duration::from_millis(50));
-        kill(pid, Signal::SIGKILL).unwrap();
-    });
-    let (output, report) =
-        report(&["noop", "--target", &target, "--sessions", "8", "--warmup", "0s", "--duration", "60s"]);
-    killer.join().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(stdout(&output).contains("ENDED EARLY: the server's process has ended"), "{output:?}");
-    assert!(report["units"].as_u64().unwrap() > 0, "{report}");
-    assert!(report["measured_s"].as_f64().unwrap() < 50.0, "{report}");
+    for pace in [&[][..], &["--rate", "0.01"]] {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Ringftpd::serving(folder.path());
+        let target = format!("ftp://{}", server.address());
+        let pid = server.pid();
+        let quiet = descriptors(pid);
+        let killer = thread::spawn(move || {
+            // Not before the load is there.
+            while descriptors(pid) < quiet + 8 {
+                thread::yield_now();
+            }
+            thread::sleep(Duration::from_millis(50));
+            kill(pid, Signal::SIGKILL).unwrap();
+        });
+        let began = Instant::now();
+        let arguments =
+            ["noop", "--target", &target, "--sessions", "8", "--warmup", "0s", "--duration", "600s"];
+        let (output, report) = report(&[&arguments[..], pace].concat());
+        killer.join().unwrap();
+        assert!(began.elapsed() < Duration::from_secs(30), "{output:?}");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(stdout(&output).contains("ENDED EARLY: the server's process has ended"), "{output:?}");
+        assert!(report["units"].as_u64().unwrap() > 0, "{report}");
+        assert_eq!(report["units_unfinished"], 0, "{report}");
+        assert!(report["measured_s"].as_f64().unwrap() < 50.0, "{report}");
+    }
 }
 
 #[test]

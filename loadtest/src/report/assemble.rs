@@ -15,9 +15,13 @@ const PAUSED_SHARE: f64 = 0.001;
 /// server's.
 const LATE_SHARE: f64 = 0.5;
 const LATE_US_MIN: f64 = 1000.0;
-/// A server that does less than this part of what an open loop asks for does not keep up with it; of a few units it cannot be told.
-const KEPT_UP_SHARE: f64 = 0.95;
-const MISSING_MIN: f64 = 2.0;
+/// A server does not keep up with an open loop where what waits became more in the second half of the time, by that part of what was due
+/// in it; of a few units it cannot be told. In the first half sessions may fill up with what takes long, and no longer for it.
+const GROWN_SHARE: f64 = 0.05;
+const GROWN_MIN: f64 = 2.0;
+/// Where as large a part of the units found all sessions busy, there were too few; one may come before the first session is there.
+const ALL_BUSY_SHARE: f64 = 0.05;
+const ALL_BUSY_MIN: u64 = 2;
 const GIB: f64 = 1_073_741_824.0;
 /// Points of a percentile curve in each halving of the distance to 1.
 const POINTS_PER_HALVING: u32 = 4;
@@ -45,7 +49,8 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
     let (units_per_s, processors) =
         (each_second(count(recorder.units)), each_second(findings.tester_processor_s));
     let mut tester = tester(recorder, processors, findings.measured_s, findings.workers);
-    tester.warnings.extend(not_kept_up(plan.rate, recorder, units_per_s, findings.measured_s));
+    tester.warnings.extend(not_kept_up(plan, recorder, units_per_s));
+    tester.warnings.extend(all_busy(plan, recorder));
     tester.warnings.extend(findings.warnings);
     if findings.connection_table_full {
         tester.warnings.push(String::from(
@@ -127,14 +132,28 @@ fn latency(step: Step, histogram: &Histogram<u64>) -> Latency {
 }
 
 /// What to say of an open loop whose server did less than it was asked for.
-fn not_kept_up(rate: Option<f64>, recorder: &Recorder, units_per_s: f64, measured_s: f64) -> Option<String> {
-    let rate = rate?;
-    let missing = rate * measured_s - count(recorder.units);
-    let falls_behind = missing >= MISSING_MIN && units_per_s < KEPT_UP_SHARE * rate;
+fn not_kept_up(plan: &Plan, recorder: &Recorder, units_per_s: f64) -> Option<String> {
+    let (halfway, at_close) = recorder.backlog_halfway.zip(recorder.backlog_at_close)?;
+    let grown = count(at_close.saturating_sub(halfway));
+    let falls_behind = grown >= GROWN_MIN && grown >= GROWN_SHARE * count(recorder.due) / 2.0;
     falls_behind.then(|| {
         format!(
-            "asked for {rate} a second, the server did {units_per_s:.1}: what waits becomes more as long as the run lasts, and \
-             latencies say how long that was"
+            "asked for {} a second, the server did {units_per_s:.1} with {} sessions: {halfway} units waited for their end halfway, \
+             and {at_close} at the close; latencies of such a run grow with its length",
+            plan.rate.unwrap_or_default(),
+            plan.sessions
+        )
+    })
+}
+
+/// What to say of an open loop that had too few sessions.
+fn all_busy(plan: &Plan, recorder: &Recorder) -> Option<String> {
+    let (due, busy) = (recorder.due, recorder.found_all_busy);
+    (busy >= ALL_BUSY_MIN && count(busy) >= ALL_BUSY_SHARE * count(due)).then(|| {
+        format!(
+            "{busy} of {due} units that were due found all {} sessions busy, and waited for one: more of them may do more \
+             (--sessions)",
+            plan.sessions
         )
     })
 }

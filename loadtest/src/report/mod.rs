@@ -112,6 +112,10 @@ impl Report {
 
     /// Whether everything went as it should.
     pub(crate) fn is_clean(&self) -> bool {
-        self.errors.is_empty() && self.ended_early.is_none() && self.leftovers.is_empty() && self.units > 0
+        self.errors.is_empty()
+            && self.units_unfinished == 0
+            && self.ended_early.is_none()
+            && self.leftovers.is_empty()
+            && self.units > 0
     }
 }

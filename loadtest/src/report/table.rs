@@ -50,6 +50,9 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
     if others > 0 {
         write!(out, " (and {others} before or after)")?;
     }
+    if report.units_unfinished > 0 {
+        write!(out, ", {} that were due did not end", report.units_unfinished)?;
+    }
     writeln!(out)?;
     write_latencies(out, report)?;
     write_errors(out, report)?;

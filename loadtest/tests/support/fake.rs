@@ -20,10 +20,16 @@ pub(crate) struct Faults {
     pub(crate) stall_at_noop: Option<(u64, Duration)>,
     /// Every `NOOP` takes the whole server that long.
     pub(crate) noop_takes: Duration,
+    /// Every `NOOP` takes its session that long.
+    pub(crate) noop_takes_each: Duration,
+    /// All connections but the first are refused, and every tenth after it.
+    pub(crate) refuses_most: bool,
     /// Nobody is answered any more from this `NOOP` on.
     pub(crate) silent_from_noop: Option<u64>,
     /// The answer to `NOOP`, if it is not 200.
     pub(crate) noop: Option<&'static str>,
+    /// Only the first is answered so.
+    pub(crate) only_first_noop: bool,
     /// Every file after so many has other bytes.
     pub(crate) other_bytes_after: Option<u64>,
     /// No directory is listed.
@@ -60,6 +66,7 @@ pub(crate) enum Then {
 struct State {
     faults: Faults,
     noops: AtomicU64,
+    connections: AtomicU64,
     sent: AtomicU64,
     /// The beginnings of what was stored.
     stored: Mutex<BTreeMap<String, Vec<u8>>>,
@@ -102,6 +109,10 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
     let mut replies = connection.try_clone()?;
     let mut say = |reply: &str| replies.write_all(format!("{reply}\r\n").as_bytes());
     let mut data = Data::None;
+    let number = state.connections.fetch_add(1, Ordering::Relaxed);
+    if state.faults.refuses_most && !number.is_multiple_of(10) {
+        return say("421 Too many.");
+    }
     if state.faults.will_be_ready {
         say("120 In a minute.")?;
     }
@@ -202,6 +213,8 @@ fn noop(state: &State) -> Option<&'static str> {
     }
     sleep(state.faults.noop_takes);
     drop(turn);
+    sleep(state.faults.noop_takes_each);
     let is_silent = state.faults.silent_from_noop.is_some_and(|from| number >= from);
-    (!is_silent).then_some(state.faults.noop.unwrap_or("200 Done."))
+    let other = state.faults.noop.filter(|_| number == 0 || !state.faults.only_first_noop);
+    (!is_silent).then_some(other.unwrap_or("200 Done."))
 }
