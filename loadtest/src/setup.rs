@@ -59,8 +59,12 @@ impl Setup {
     /// Each says what is wrong and, where it is a limit, what would be possible.
     pub(crate) fn new(scenario: Scenario, options: &RunOptions) -> anyhow::Result<Self> {
         check_options(scenario, options)?;
-        let limits::Held { sessions, descriptors_left, note } =
-            limits::check_descriptors(scenario, options.sessions, options.target.is_none())?;
+        let server_workers = options.target.is_none().then_some(options.server.server_workers);
+        let limits::Held { sessions, data_connections, note } =
+            limits::check_descriptors(scenario, options.sessions, server_workers)?;
+        if let Some(note) = &note {
+            eprintln!("loadtest: {note}");
+        }
         if options.target.is_none() {
             check_room(scenario, options, sessions)?;
         }
@@ -108,7 +112,7 @@ impl Setup {
             sources,
             sessions,
             ready_at_once: options.ready_at_once,
-            data_connections_max: descriptors_left.min(sessions),
+            data_connections_max: data_connections,
             rate: options.rate,
             pipeline: options.pipeline,
             mix: options.mix.clone(),

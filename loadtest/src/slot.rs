@@ -45,7 +45,7 @@ impl Desk {
             pace: Pace::new(plan, share),
             under_way: Cell::new(0),
             getting_ready: Gate::new(plan.ready_at_once / share.workers),
-            transferring: Gate::new(plan.data_connections_max / share.workers),
+            transferring: Gate::new(plan.data_connections_max.div_ceil(share.workers)),
         }
     }
 }

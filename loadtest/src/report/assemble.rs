@@ -95,7 +95,14 @@ fn pace(plan: &Plan) -> String {
         return String::from("closed loop: every session logs in once, and stays");
     }
     if plan.scenario.has_rounds() {
-        return String::from("closed loop, in rounds: all sessions get ready, then all go at once");
+        let most = plan.data_connections_max;
+        return if most < plan.sessions {
+            format!(
+                "closed loop, in rounds: all sessions get ready, then {most} go at once, which descriptors are left for (ulimit -n)"
+            )
+        } else {
+            String::from("closed loop, in rounds: all sessions get ready, then all go at once")
+        };
     }
     match plan.rate {
         Some(rate) => format!(
