@@ -1,6 +1,6 @@
 //! A run: workers at work, and what is looked at meanwhile and afterwards.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,7 +16,7 @@ use crate::interrupt;
 use crate::limits;
 use crate::measure::{
     Live, Memory, ProcessorClock, ProcessorSample, Recorder, ServerUsage, Window, descriptors, memory,
-    own_processor_time,
+    own_processor_time, own_wait,
 };
 use crate::plan::Plan;
 use crate::probe::{Published, published};
@@ -73,6 +73,7 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions, quiet: bool) -> anyh
         live: &live,
         threads: &threads,
         server_seen: RefCell::new(None),
+        tester_waited_seen: Cell::default(),
         server: setup.server_clock,
         give_up_after: options.give_up_after,
         timeout: options.timeout,
@@ -91,6 +92,7 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions, quiet: bool) -> anyh
         ended_early: watched.ended_early,
         connection_table_full: limits::connection_table_is_full(),
         tester_processor_s: watched.tester.as_secs_f64(),
+        tester_waited: watched.tester_waited,
         warnings: setup.note.into_iter().chain(watched.warnings).collect(),
         ..Findings::default()
     };
@@ -145,6 +147,8 @@ struct Watched {
     warmed_up: Duration,
     ended_early: Option<String>,
     tester: Duration,
+    /// How long it waited for cores.
+    tester_waited: Duration,
     server: ServerWatched,
     warnings: Vec<String>,
 }
@@ -153,6 +157,7 @@ struct Watched {
 struct Processors {
     moment: Instant,
     tester: Duration,
+    tester_waited: Duration,
     server: Option<ProcessorSample>,
 }
 
@@ -203,6 +208,7 @@ struct Watcher<'a> {
     threads: &'a [JoinHandle<Recorder>],
     /// The server's processor time when it was last seen alive.
     server_seen: RefCell<Option<ProcessorSample>>,
+    tester_waited_seen: Cell<Duration>,
     server: Option<ProcessorClock>,
     give_up_after: Duration,
     timeout: Duration,
@@ -240,6 +246,7 @@ impl Watcher<'_> {
             warmed_up: window.opens.min(after.moment) - window.began,
             ended_early,
             tester: after.tester.saturating_sub(before.tester),
+            tester_waited: after.tester_waited.saturating_sub(before.tester_waited),
             server: ServerWatched {
                 processor: after.server_time_since(&before),
                 memory_bytes_at_end: memory.map(|memory| memory.resident_bytes),
@@ -261,8 +268,15 @@ impl Watcher<'_> {
         Processors {
             moment: Instant::now(),
             tester: own_processor_time(),
+            tester_waited: self.look_at_own_wait(),
             server: self.server_seen.borrow().clone(),
         }
+    }
+
+    /// How long the tester's threads have waited. Threads that end take what they waited with them.
+    fn look_at_own_wait(&self) -> Duration {
+        self.tester_waited_seen.set(self.tester_waited_seen.get().max(own_wait()));
+        self.tester_waited_seen.get()
     }
 
     fn memory(&self) -> Option<Memory> {
@@ -296,6 +310,7 @@ impl Watcher<'_> {
         let mut last_moved = (Instant::now(), Totals::of(self.live));
         while !self.threads.iter().all(JoinHandle::is_finished) {
             let (now, totals) = (Instant::now(), Totals::of(self.live));
+            self.look_at_own_wait();
             progress.show(now, totals, self.plan.scenario.unit());
             if totals.have_moved_since(&last_moved.1, MOVING_BYTES) {
                 last_moved = (now, totals);

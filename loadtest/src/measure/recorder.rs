@@ -62,7 +62,8 @@ pub(crate) struct Recorder {
     pub(crate) bytes: u64,
     /// How late the worker's own loop was at each of its ticks.
     pub(crate) lateness: Histogram<u64>,
-    /// How long it stood still, all in all: the sum of the pauses of [`PAUSE_MIN`] or more.
+    /// How long it was late, all in all, and how long it stood still: the sum of the pauses of [`PAUSE_MIN`] or more.
+    pub(crate) late: Duration,
     pub(crate) paused: Duration,
     pub(crate) live: Arc<Live>,
 }
@@ -83,6 +84,7 @@ impl Recorder {
             backlog_at_close: None,
             bytes: 0,
             lateness: latencies(),
+            late: Duration::ZERO,
             paused: Duration::ZERO,
             live,
         }
@@ -174,8 +176,10 @@ impl Recorder {
             }
             due += period;
         }
+        let late = self.window.part_in_latencies(first, now);
+        self.late += late;
         if now.saturating_duration_since(first) >= PAUSE_MIN {
-            self.paused += self.window.part_in_latencies(first, now);
+            self.paused += late;
         }
     }
 
@@ -186,6 +190,7 @@ impl Recorder {
             let _ = ours.add(theirs);
         }
         let _ = self.lateness.add(&other.lateness);
+        self.late += other.late;
         self.paused += other.paused;
         for (key, tally) in other.errors {
             let example = tally.example;

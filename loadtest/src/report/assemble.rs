@@ -1,5 +1,7 @@
 //! From measurements to a report.
 
+use std::time::Duration;
+
 use hdrhistogram::Histogram;
 
 use super::{ErrorCount, Latency, Report, Tester};
@@ -15,6 +17,8 @@ const PAUSED_SHARE: f64 = 0.001;
 /// server's.
 const LATE_SHARE: f64 = 0.5;
 const LATE_US_MIN: f64 = 1000.0;
+/// Where threads waited for a core in as large a part of the time in which the loops were late, it is others that made them.
+const OTHERS_SHARE: f64 = 0.5;
 /// A server does not keep up with an open loop where what waits became more in the second half of the time, by that part of what was due
 /// in it; of a few units it cannot be told. In the first half sessions may fill up with what takes long, and no longer for it.
 const GROWN_SHARE: f64 = 0.05;
@@ -37,6 +41,7 @@ pub(crate) struct Findings {
     pub(crate) leftovers: Vec<String>,
     pub(crate) connection_table_full: bool,
     pub(crate) tester_processor_s: f64,
+    pub(crate) tester_waited: Duration,
     pub(crate) warnings: Vec<String>,
     pub(crate) server: Option<ServerUsage>,
 }
@@ -48,7 +53,8 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
         |amount: f64| if findings.measured_s > 0.0 { amount / findings.measured_s } else { 0.0 };
     let (units_per_s, processors) =
         (each_second(count(recorder.units)), each_second(findings.tester_processor_s));
-    let mut tester = tester(recorder, processors, findings.measured_s, findings.workers);
+    let mut tester =
+        tester(recorder, processors, findings.tester_waited, findings.measured_s, findings.workers);
     tester.warnings.extend(not_kept_up(plan, recorder, units_per_s));
     tester.warnings.extend(all_busy(plan, recorder));
     tester.warnings.extend(findings.warnings);
@@ -194,12 +200,19 @@ fn errors(recorder: &Recorder) -> Vec<ErrorCount> {
     count.collect()
 }
 
-fn tester(recorder: &Recorder, processors: f64, measured_s: f64, workers: usize) -> Tester {
+fn tester(recorder: &Recorder, processors: f64, waited: Duration, measured_s: f64, workers: usize) -> Tester {
     #[expect(clippy::cast_precision_loss, reason = "a number of cores")]
     let cores = workers.max(1) as f64;
     let processor_share = processors / cores;
     let is_saturated = processor_share > SATURATED_SHARE;
-    let others = if is_saturated { "" } else { " (others take its cores)" };
+    let waited_s = waited.as_secs_f64();
+    let why = if is_saturated {
+        String::new()
+    } else if waited_s >= OTHERS_SHARE * recorder.late.as_secs_f64() {
+        format!(" (others had its cores for {:.1} ms)", waited_s / cores * 1000.0)
+    } else {
+        String::from(" (its own work came in bursts, or it was stopped)")
+    };
     let mut warnings = Vec::new();
     if is_saturated {
         warnings.push(format!(
@@ -212,7 +225,7 @@ fn tester(recorder: &Recorder, processors: f64, measured_s: f64, workers: usize)
     let (lateness_max_us, paused_s) = (microseconds(recorder.lateness.max()), recorder.paused.as_secs_f64());
     if paused_s / cores > PAUSED_SHARE * measured_s {
         warnings.push(format!(
-            "the tester itself stood still for {:.1} ms of the {:.0} ms measured, for up to {:.1} ms at once{others}: rates, and \
+            "the tester itself stood still for {:.1} ms of the {:.0} ms measured, for up to {:.1} ms at once{why}: rates, and \
              the latencies of what was due meanwhile, are its own",
             paused_s / cores * 1000.0,
             measured_s * 1000.0,
@@ -222,9 +235,11 @@ fn tester(recorder: &Recorder, processors: f64, measured_s: f64, workers: usize)
     let units = &recorder.histograms[Step::Unit as usize];
     for (name, quantile) in [("p99", 0.99), ("p99.9", 0.999)] {
         let (late_us, unit_us) = (late_us(quantile), microseconds(units.value_at_quantile(quantile)));
-        if !units.is_empty() && late_us >= LATE_US_MIN && late_us >= LATE_SHARE * unit_us {
+        // What is later than units take was late while no unit waited for it.
+        if !units.is_empty() && late_us >= LATE_US_MIN && (LATE_SHARE * unit_us..=unit_us).contains(&late_us)
+        {
             warnings.push(format!(
-                "the tester's loops were late by {:.1} ms at {name}{others}, and the {name} of the units is {:.1} ms: it is as \
+                "the tester's loops were late by {:.1} ms at {name}{why}, and the {name} of the units is {:.1} ms: it is as \
                  much the tester's as the server's",
                 late_us / 1000.0,
                 unit_us / 1000.0,
@@ -237,6 +252,7 @@ fn tester(recorder: &Recorder, processors: f64, measured_s: f64, workers: usize)
         lateness_p999_us: late_us(0.999),
         lateness_max_us,
         paused_s,
+        waited_s,
         warnings,
     }
 }
@@ -255,12 +271,12 @@ fn count(number: u64) -> f64 {
 mod tests {
     use super::*;
     use std::sync::Arc;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use crate::measure::Window;
 
-    /// Ten seconds whose units each took `unit`, in which the loop stood still for so long, once.
-    fn after_a_pause(pause: Duration, unit: Duration) -> Tester {
+    /// Ten seconds whose units each took `unit`, in which the loop stood still for so long, once, and others had the core.
+    fn after_a_pause(pause: Duration, unit: Duration, waited: Duration) -> Tester {
         let began = Instant::now();
         let (second, period) = (Duration::from_secs(1), Duration::from_millis(10));
         let mut recorder = Recorder::new(Window::new(began, Duration::ZERO, 10 * second), Arc::default());
@@ -270,21 +286,27 @@ mod tests {
         }
         let swallowed = u32::try_from(pause.as_nanos() / period.as_nanos()).unwrap() + 1;
         recorder.ticked(began + 9 * second, period, swallowed, began + 9 * second + pause);
-        tester(&recorder, 0.1, 10.0, 1)
+        tester(&recorder, 0.1, waited, 10.0, 1)
     }
 
     #[test]
     fn one_pause_of_the_tester_is_told_where_it_matters() {
         let millisecond = Duration::from_millis(1);
-        let tester = after_a_pause(1000 * millisecond, millisecond);
-        assert!(tester.warnings[0].contains("stood still for 1000.0 ms of the 10000 ms"), "{tester:?}");
-        assert!(
-            tester.warnings[1].contains("late by 9") && tester.warnings[1].contains("at p99"),
-            "{tester:?}"
-        );
-        assert_eq!(tester.warnings.len(), 3, "{tester:?}");
+        let tester = after_a_pause(1000 * millisecond, 1200 * millisecond, 900 * millisecond);
+        let warnings = &tester.warnings;
+        assert!(warnings[0].contains("stood still for 1000.0 ms of the 10000 ms"), "{tester:?}");
+        assert!(warnings[0].contains("(others had its cores for 900.0 ms)"), "{tester:?}");
+        assert!(warnings[1].contains("late by 9") && warnings[1].contains("at p99"), "{tester:?}");
+        assert_eq!(warnings.len(), 3, "{tester:?}");
+        // Nobody had the core, and no unit took as long as the loop was late.
+        let tester = after_a_pause(1000 * millisecond, millisecond, Duration::ZERO);
+        assert!(tester.warnings[0].contains("(its own work came in bursts"), "{tester:?}");
+        assert_eq!(tester.warnings.len(), 1, "{tester:?}");
         // In less than a thousandth of the time, and not with units that take longer themselves.
-        assert_eq!(after_a_pause(4 * millisecond, 20 * millisecond).warnings, Vec::<String>::new());
-        assert_eq!(after_a_pause(Duration::ZERO, millisecond).warnings, Vec::<String>::new());
+        assert_eq!(
+            after_a_pause(4 * millisecond, 20 * millisecond, Duration::ZERO).warnings,
+            Vec::<String>::new()
+        );
+        assert_eq!(after_a_pause(Duration::ZERO, millisecond, Duration::ZERO).warnings, Vec::<String>::new());
     }
 }

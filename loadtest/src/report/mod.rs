@@ -96,6 +96,9 @@ pub(crate) struct Tester {
     /// How long its loops stood still, in seconds, taken together.
     #[serde(default)]
     pub(crate) paused_s: f64,
+    /// How long its threads waited for cores that others had, in seconds, taken together.
+    #[serde(default)]
+    pub(crate) waited_s: f64,
     /// What that means for the figures, if anything.
     pub(crate) warnings: Vec<String>,
 }
