@@ -109,14 +109,12 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions, quiet: bool) -> anyh
             findings.leftovers.push(format!("{} descriptors of the server's", after - before));
         }
     }
-    if matches!(scenario, Scenario::Upload | Scenario::Mixed | Scenario::Fxp)
-        && findings.ended_early.is_some()
-        && setup.tree.is_none()
-    {
-        let prefix = plan.upload_prefix();
-        findings
-            .leftovers
-            .push(format!("files {prefix}* of uploads that were under way, maybe: delete them"));
+    if recorder.files_left > 0 && setup.tree.is_none() {
+        findings.leftovers.push(format!(
+            "up to {} files {}* of uploads that did not come to a good end: delete them",
+            recorder.files_left,
+            plan.upload_prefix()
+        ));
     }
     let report = assemble(&plan, &recorder, findings);
     drop((setup.server, setup.other));

@@ -67,12 +67,16 @@ pub(crate) struct Slot {
     /// Nothing is asked of the server: no time runs out.
     waits: Cell<bool>,
     is_unmeasured: Cell<bool>,
+    /// Whether its file may be at either server.
+    leaves_files: [Cell<bool>; 2],
 }
 
-/// A slot that is gone with its unit was not waited for.
+/// A slot that is gone with its unit was not waited for, and its files stay where they are.
 impl Drop for Slot {
     fn drop(&mut self) {
         self.leave_unfinished();
+        let files = self.leaves_files.iter().filter(|leaves| leaves.get()).count() as u64;
+        self.desk.recorder.borrow_mut().files_left += files;
     }
 }
 
@@ -99,6 +103,7 @@ impl Slot {
             touched: Cell::new(Instant::now()),
             waits: Cell::new(false),
             is_unmeasured: Cell::new(false),
+            leaves_files: Default::default(),
         }
     }
 
@@ -173,6 +178,11 @@ impl Slot {
         self.desk.recorder.borrow_mut().remark(name, 1);
     }
 
+    /// Whether there may be a file of this slot's at that server from now on.
+    pub(crate) fn leaves_a_file(&self, side: Side, leaves: bool) {
+        self.leaves_files[side as usize].set(leaves);
+    }
+
     /// A unit, or the way to it, failed.
     pub(crate) fn record(&self, failure: &Failure) {
         self.desk.recorder.borrow_mut().failure(failure, Instant::now());
@@ -235,6 +245,8 @@ impl Slot {
         let mut pause = PAUSE_MIN;
         loop {
             let begun = self.begun.get();
+            // The session before may have been cut off in the middle of what is not measured.
+            self.is_unmeasured.set(false);
             let live = Arc::clone(&self.desk.recorder.borrow().live);
             live.sessions.fetch_add(1, Ordering::Relaxed);
             let outcome = Box::pin(self.within_time(session(Rc::clone(&self)))).await;

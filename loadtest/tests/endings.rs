@@ -113,7 +113,10 @@ fn an_interrupted_run_names_the_uploads_that_may_stay() {
     let arguments =
         ["upload", "--target", &target, "--sessions", "64", "--duration", "600s", "--seed", "255"];
     let output = interrupted(&arguments);
-    assert!(support::stdout(&output).contains("LEFT BEHIND: files loadtest-ff-*"), "{output:?}");
+    assert!(
+        support::stdout(&output).contains("files loadtest-ff-* of uploads that did not come to a good end"),
+        "{output:?}"
+    );
 }
 
 #[test]

@@ -265,3 +265,41 @@ fn errors_of_the_warm_up_are_told_apart_from_those_that_were_measured() {
     assert_eq!(report["errors"][0]["count"], 1, "{report}");
     assert_eq!(report["errors"][0]["measured"], 0, "{report}");
 }
+
+const UPLOADS: [&str; 9] =
+    ["upload", "--sessions", "2", "--warmup", "0s", "--duration", "300ms", "--upload-size", "1K"];
+
+/// What is stored differs everywhere from what it takes the place of; and a session that cannot store any more still looks what there is.
+#[test]
+fn an_upload_whose_end_is_of_the_one_before_is_an_error() {
+    for refuses_to_store_from in [None, Some(10)] {
+        let faults = Faults { keeps_tails: true, refuses_to_store_from, ..Faults::default() };
+        let target = format!("ftp://{}", fake::start(faults));
+        let (output, report) = report(&[&UPLOADS[..], &["--target", &target]].concat());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(errors(&report, "wrong contents") > 0, "{report}");
+        // It is deleted all the same.
+        assert_eq!(report["leftovers"].as_array().unwrap().len(), 0, "{report}");
+    }
+}
+
+#[test]
+fn uploads_that_cannot_be_deleted_are_told() {
+    let target = format!("ftp://{}", fake::start(Faults { deletes_nothing: true, ..Faults::default() }));
+    let (output, _) = report(&[&UPLOADS[..], &["--target", &target, "--seed", "255"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stdout(&output).contains("LEFT BEHIND: up to 2 files loadtest-ff-*"), "{output:?}");
+}
+
+#[test]
+fn what_the_tester_does_to_compare_an_upload_is_in_no_latency() {
+    let faults = Faults { fetching_stored_takes: Duration::from_millis(300), ..Faults::default() };
+    let target = format!("ftp://{}/file", fake::start(faults));
+    let arguments = ["mixed", "--mix", "upload=1", "--target", &target, "--sessions", "2", "--warmup", "0s"];
+    let (output, report) = report(&[&arguments[..], &["--duration", "700ms"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    for step in ["unit", "completion"] {
+        assert!(latency_us(&report, step, "max_us") < 250_000.0, "{report}");
+    }
+    assert!(stdout(&output).contains("uploads compared by fetching them, in the server's processor time"));
+}

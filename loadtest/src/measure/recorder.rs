@@ -60,6 +60,8 @@ pub(crate) struct Recorder {
     pub(crate) backlog_halfway: Option<u64>,
     pub(crate) backlog_at_close: Option<u64>,
     pub(crate) bytes: u64,
+    /// Files that were stored, at least in part, and not deleted.
+    pub(crate) files_left: u64,
     /// How late the worker's own loop was at each of its ticks.
     pub(crate) lateness: Histogram<u64>,
     /// How long it was late, all in all, and how long it stood still: the sum of the pauses of [`PAUSE_MIN`] or more.
@@ -83,6 +85,7 @@ impl Recorder {
             backlog_halfway: None,
             backlog_at_close: None,
             bytes: 0,
+            files_left: 0,
             lateness: latencies(),
             late: Duration::ZERO,
             paused: Duration::ZERO,
@@ -213,6 +216,7 @@ impl Recorder {
             *ours = theirs.map(|theirs| ours.unwrap_or(0) + theirs).or(*ours);
         }
         self.bytes += other.bytes;
+        self.files_left += other.files_left;
     }
 }
 

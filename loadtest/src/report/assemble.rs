@@ -88,7 +88,7 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
         bytes: recorder.bytes,
         latencies: latencies(recorder),
         errors: errors(recorder),
-        remarks: remarks(recorder),
+        remarks: remarks(plan.scenario, recorder),
         leftovers: findings.leftovers,
         tester,
         server,
@@ -171,12 +171,13 @@ fn all_busy(plan: &Plan, recorder: &Recorder) -> Option<String> {
     })
 }
 
-fn remarks(recorder: &Recorder) -> Vec<(String, u64)> {
+fn remarks(scenario: Scenario, recorder: &Recorder) -> Vec<(String, u64)> {
     // Of what was compared it is told of how many, in one line.
     let stored = recorder.remarks.get(STORED).copied();
+    let while_measured = if scenario == Scenario::Upload { "" } else { ", in the server's processor time" };
     let name = |name: &str| match stored {
         Some(stored) if [COMPARED_BY_HASH, COMPARED_BY_FETCHING].contains(&name) => {
-            format!("of {stored} {name}")
+            format!("of {stored} {name}{while_measured}")
         }
         _ => name.to_owned(),
     };

@@ -36,6 +36,14 @@ pub(crate) struct Faults {
     pub(crate) lists_nothing: bool,
     /// Directories are listed as if they were empty.
     pub(crate) hides_files: bool,
+    /// An upload changes only the beginning of a file that is there.
+    pub(crate) keeps_tails: bool,
+    /// Every `STOR` is refused from this one on.
+    pub(crate) refuses_to_store_from: Option<u64>,
+    /// Nothing is deleted.
+    pub(crate) deletes_nothing: bool,
+    /// To fetch what was stored takes that long.
+    pub(crate) fetching_stored_takes: Duration,
     /// What comes of every file and listing, from which one on.
     pub(crate) then: Then,
     /// So many come as they should before that.
@@ -67,6 +75,7 @@ struct State {
     faults: Faults,
     noops: AtomicU64,
     connections: AtomicU64,
+    uploads: AtomicU64,
     sent: AtomicU64,
     /// The beginnings of what was stored.
     stored: Mutex<BTreeMap<String, Vec<u8>>>,
@@ -145,12 +154,14 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                 say("200 I shall.")?;
             }
             "OPTS" if state.faults.hangs_up_on_opts => return Ok(()),
+            "DELE" if state.faults.deletes_nothing => say("550 It stays.")?,
             "DELE" => {
                 let was_there = state.stored.lock().unwrap().remove(argument).is_some();
                 say(if was_there { "250 It is gone." } else { "550 There is none." })?;
             }
             "RETR" if state.stored.lock().unwrap().contains_key(argument) => {
                 say("150 Here it is.")?;
+                sleep(state.faults.fetching_stored_takes);
                 let bytes = state.stored.lock().unwrap()[argument].clone();
                 data.open(None)?.write_all(&bytes)?;
                 say("226 Done.")?;
@@ -188,12 +199,23 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                 say("226 Done.")?;
             }
             "STOR" => {
+                let number = state.uploads.fetch_add(1, Ordering::Relaxed);
+                if state.faults.refuses_to_store_from.is_some_and(|from| number >= from) {
+                    say("550 No more.")?;
+                    continue;
+                }
                 say("150 Go on.")?;
                 // Whatever became of the connection, the file is published: that is the fault of this server.
                 let (mut connection, mut kept) = (data.open(None)?, Vec::new());
                 let _ = (&connection).take(KEPT_BYTES_MAX).read_to_end(&mut kept);
                 let _ = std::io::copy(&mut connection, &mut std::io::sink());
-                state.stored.lock().unwrap().insert(argument.to_owned(), kept);
+                let mut stored = state.stored.lock().unwrap();
+                if let Some(before) = stored.get(argument).filter(|_| state.faults.keeps_tails) {
+                    kept.truncate(8);
+                    kept.extend(before.iter().skip(8));
+                }
+                stored.insert(argument.to_owned(), kept);
+                drop(stored);
                 say("226 Stored.")?;
             }
             "QUIT" => return say("221 Bye."),
