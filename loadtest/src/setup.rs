@@ -24,6 +24,9 @@ use crate::server::{OwnServer, ServerCommand, Tree, TreeFiles, cores, listening_
 /// serves each address once at a time.
 const SESSIONS_PER_SOURCE: usize = 8;
 
+/// The lines of a listing that are of no entry: the directory itself and the one above it, or a sum.
+const LINES_BESIDES: u64 = 2;
+
 /// Everything that a run needs. The server of the tester's own ends with it.
 pub(crate) struct Setup {
     pub(crate) plan: Plan,
@@ -49,6 +52,8 @@ struct Place {
     target: String,
     server: Option<OwnServer>,
     tree: Option<Tree>,
+    /// What it sends is what is in the tree.
+    serves_the_directory: bool,
 }
 
 impl Setup {
@@ -126,6 +131,9 @@ impl Setup {
             looked_at: AtomicBool::new(false),
         };
         plan = ask(plan, backend, cores[0], &target, place.tree.is_some())?;
+        if place.serves_the_directory {
+            check_listing(&plan.listed, options.server.entries, &target)?;
+        }
         Ok(Self {
             plan,
             backend,
@@ -231,6 +239,7 @@ impl Place {
             target: target.to_string(),
             server: None,
             tree: None,
+            serves_the_directory: false,
         })
     }
 
@@ -269,6 +278,7 @@ impl Place {
             target: line,
             server: Some(process),
             tree: Some(tree),
+            serves_the_directory: is_known,
         })
     }
 }
@@ -333,6 +343,16 @@ fn settle(endpoint: &mut Endpoint, content: Content, target: &str) -> anyhow::Re
         bail!("{target} sends other bytes for {} than are in the file", path.escape_ascii());
     }
     Ok(())
+}
+
+/// Compares the first listing with how many entries there are.
+fn check_listing(listed: &Listed, entries: usize, target: &str) -> anyhow::Result<()> {
+    match listed.lines {
+        Some(lines) if !(0..=LINES_BESIDES).contains(&lines.wrapping_sub(entries as u64)) => {
+            bail!("{target} lists {lines} lines of a directory of {entries} entries")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether what came is what was expected, as far as it was kept; the load compares the rest.

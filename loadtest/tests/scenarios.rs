@@ -8,11 +8,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use support::{Ringftpd, descriptors, loadtest, report, stderr, stdout};
+use support::{Ringftpd, descriptors, loadtest, report, ringftpd, stderr, stdout};
 
 #[track_caller]
 fn runs(arguments: &[&str]) -> String {
-    support::ringftpd();
+    ringftpd();
     let (output, report) = report(arguments);
     let text = stdout(&output);
     assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
@@ -44,7 +44,7 @@ fn storms() {
 /// What is promised for a low limit of descriptors is held, by the server, too; and what waits for the tester's own is not measured.
 #[test]
 fn a_storm_is_as_large_as_descriptors_allow() {
-    support::ringftpd();
+    ringftpd();
     let limited = |arguments: &str| {
         let line = format!("ulimit -n 2000 && exec {} pasv {arguments}", env!("CARGO_BIN_EXE_loadtest"));
         Command::new("sh").args(["-c", &line]).output().unwrap()
@@ -81,6 +81,19 @@ fn bulk_and_listings() {
     let text = runs(&["upload", "--upload-size", "100K", "--sessions", "4", "--duration", "500ms"]);
     assert!(text.contains("uploads compared by hash"), "{text}");
     runs(&["list", "--entries", "500", "--duration", "500ms"]);
+}
+
+/// The first listing is no measure of the others: how many entries there are is known.
+#[test]
+fn a_server_that_leaves_entries_out_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("server.sh");
+    let serve = format!("exec {} serve $1 --listen 127.0.0.1:$2 --anonymous read", ringftpd().display());
+    std::fs::write(&script, format!("rm $1/list/entry-00000[12].dat\n{serve}\n")).unwrap();
+    let server = format!("sh {} {{dir}} {{port}}", script.display());
+    let output = loadtest(&["list", "--entries", "100", "--duration", "200ms", "--server", &server]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(stderr(&output).contains("of a directory of 100 entries"), "{output:?}");
 }
 
 #[test]
@@ -164,7 +177,7 @@ fn a_server_that_is_killed_in_the_run_ends_it_with_what_was_measured() {
 
 #[test]
 fn pairs_are_kept_and_each_server_is_the_first_of_one() {
-    let ringftpd = support::ringftpd();
+    let ringftpd = ringftpd();
     let ringftpd = ringftpd.to_str().unwrap();
     let arguments =
         ["compare", "noop", "--pairs", "2", "--duration", "200ms", "--warmup", "0s", "--seed", "5"];
