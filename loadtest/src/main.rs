@@ -37,7 +37,7 @@ use anyhow::{Context as _, bail};
 use clap::Parser as _;
 
 use cli::{Cli, Command, ReportOptions, RunOptions};
-use output::OutputFile;
+use output::{OutputFile, is_same_file};
 use report::Report;
 use scenario::Scenario;
 
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
 fn load(scenario: Scenario, options: &RunOptions) -> anyhow::Result<bool> {
     let json = options.json.as_deref().map(OutputFile::open).transpose()?;
     let html = options.html.as_deref().map(OutputFile::open).transpose()?;
-    let report = run::run(scenario, options, false)?;
+    let report = run::run(scenario, options)?;
     let as_json = serde_json::to_string_pretty(&report)?;
     let (as_table, clean, name) = (report::table(&report), report.is_clean(), report.target.clone());
     // What was measured goes wherever it still can.
@@ -94,7 +94,7 @@ fn lay_over(options: &ReportOptions) -> anyhow::Result<()> {
         let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         Ok((name, report))
     };
-    if options.reports.contains(&options.html) {
+    if options.reports.iter().any(|report| is_same_file(report, &options.html)) {
         bail!("{} is one of the reports: name another page", options.html.display());
     }
     let mut reports = options.reports.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;

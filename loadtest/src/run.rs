@@ -47,7 +47,7 @@ const SETTLE_MAX: Duration = Duration::from_secs(10);
 /// # Errors
 ///
 /// If it cannot begin. What goes wrong later is in the report.
-pub(crate) fn run(scenario: Scenario, options: &RunOptions, quiet: bool) -> anyhow::Result<Report> {
+pub(crate) fn run(scenario: Scenario, options: &RunOptions) -> anyhow::Result<Report> {
     let mut setup = Setup::new(scenario, options)?;
     let before = setup.server_clock.map(|clock| Before::of(clock.pid()));
     let now = Instant::now();
@@ -78,7 +78,7 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions, quiet: bool) -> anyh
         give_up_after: options.give_up_after,
         timeout: options.timeout,
     };
-    let watched = watcher.watch(&mut Progress::new(plan.window, quiet));
+    let watched = watcher.watch(&mut Progress::new(plan.window));
     let mut recorder = Recorder::new(plan.window, Arc::default());
     for thread in threads {
         recorder.merge(thread.join().map_err(|_| anyhow::anyhow!("a worker panicked"))?);

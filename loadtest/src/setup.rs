@@ -13,6 +13,7 @@ use crate::content::Content;
 use crate::interrupt;
 use crate::limits;
 use crate::measure::{ProcessorClock, Window};
+use crate::output::is_same_file;
 use crate::plan::{Endpoint, Listed, Plan};
 use crate::probe::probe;
 use crate::rendezvous::Rendezvous;
@@ -195,7 +196,7 @@ fn check_options(scenario: Scenario, options: &RunOptions) -> anyhow::Result<()>
     if options.pipeline > 1 && scenario != Scenario::Noop {
         bail!("{name} waits for each reply: it takes no --pipeline");
     }
-    if options.json.is_some() && options.json == options.html {
+    if options.json.as_ref().zip(options.html.as_ref()).is_some_and(|(json, html)| is_same_file(json, html)) {
         bail!("--json and --html name the same file");
     }
     if !scenario.has_two_servers() && options.target2.is_some() {
