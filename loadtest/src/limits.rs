@@ -1,6 +1,7 @@
 //! What this machine can hold, said before the run.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -188,7 +189,17 @@ fn local_ports() -> anyhow::Result<Option<usize>> {
         .context("cannot tell which ports may be used")?;
     let mut ends = range.split_whitespace().filter_map(|end| end.parse::<usize>().ok());
     let (Some(low), Some(high)) = (ends.next(), ends.next()) else { return Ok(None) };
-    Ok(Some(high.saturating_sub(low) + 1))
+    let reserved = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default();
+    Ok(Some((low..=high).count() - reserved_ports(&reserved, low..=high)))
+}
+
+/// How many ports of a range are kept for somebody who asks for them by number, where the kernel says it so: `8080,50000-50010`.
+fn reserved_ports(list: &str, range: RangeInclusive<usize>) -> usize {
+    let runs = list.trim().split(',').filter_map(|run| {
+        let (first, last) = run.split_once('-').unwrap_or((run, run));
+        Some(first.parse::<usize>().ok()?..=last.parse::<usize>().ok()?)
+    });
+    runs.flatten().filter(|port| range.contains(port)).count()
 }
 
 /// Checks that each session has as many local ports as it needs. A port serves connections to many ports of the server's at once, so
@@ -270,6 +281,12 @@ mod tests {
         let refused = check_begins(1e-300, Duration::from_secs(4)).unwrap_err().to_string();
         assert!(refused.contains("--rate 0.25"), "{refused}");
         assert!(check_begins(0.25, Duration::from_secs(4)).is_ok());
+    }
+
+    #[test]
+    fn reserved_ports_are_nobodys() {
+        assert_eq!(reserved_ports("\n", 32_768..=60_999), 0);
+        assert_eq!(reserved_ports("8080,50000-50010,60999\n", 32_768..=60_999), 12);
     }
 
     #[test]

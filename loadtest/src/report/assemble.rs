@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use nix::errno::Errno;
 
 use super::{ErrorCount, Latency, Report, Tester};
 use crate::measure::{Recorder, ServerUsage, Step};
@@ -57,6 +58,7 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
         tester(recorder, processors, findings.tester_waited, findings.measured_s, findings.workers);
     tester.warnings.extend(not_kept_up(plan, recorder, units_per_s));
     tester.warnings.extend(all_busy(plan, recorder));
+    tester.warnings.extend(exhausted(plan.sources.len(), recorder));
     tester.warnings.extend(findings.warnings);
     if findings.connection_table_full {
         tester.warnings.push(String::from(
@@ -171,6 +173,25 @@ fn all_busy(plan: &Plan, recorder: &Recorder) -> Option<String> {
     })
 }
 
+/// What to say where the tester's own machine had no more of something, and no server's fault it was.
+fn exhausted(sources: usize, recorder: &Recorder) -> Vec<String> {
+    let ports = format!(
+        "local ports: more addresses to come from have more of them (--source-addresses, now {sources})"
+    );
+    let descriptors =
+        String::from("descriptors: fewer sessions need fewer (--sessions), or allow it more (ulimit -n)");
+    let kinds = [(Errno::EADDRNOTAVAIL, ports), (Errno::EMFILE, descriptors)];
+    let told = kinds.into_iter().filter_map(|(kind, what)| {
+        let kind = format!("{kind:?}");
+        let tallies = recorder.errors.iter().filter(|((_, of), _)| *of == kind);
+        let count = tallies.map(|(_, tally)| tally.count).sum::<u64>();
+        (count > 0).then(|| {
+            format!("{count} errors {kind} are the tester's and not the server's: it ran out of {what}")
+        })
+    });
+    told.collect()
+}
+
 fn remarks(scenario: Scenario, recorder: &Recorder) -> Vec<(String, u64)> {
     // Of what was compared it is told of how many, in one line.
     let stored = recorder.remarks.get(STORED).copied();
@@ -274,6 +295,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Instant;
 
+    use crate::failure::{Cause, Failure};
     use crate::measure::Window;
 
     /// Ten seconds whose units each took `unit`, in which the loop stood still for so long, once, and others had the core.
@@ -288,6 +310,23 @@ mod tests {
         let swallowed = u32::try_from(pause.as_nanos() / period.as_nanos()).unwrap() + 1;
         recorder.ticked(began + 9 * second, period, swallowed, began + 9 * second + pause);
         tester(&recorder, 0.1, waited, 10.0, 1)
+    }
+
+    #[test]
+    fn what_the_tester_ran_out_of_is_not_put_on_the_server() {
+        let mut recorder =
+            Recorder::new(Window::new(Instant::now(), Duration::ZERO, Duration::ZERO), Arc::default());
+        let mut fail = |errno: Errno| {
+            let cause = Cause::Io(std::io::Error::from_raw_os_error(errno as i32));
+            recorder.failure(&Failure { step: Step::Connect, cause }, Instant::now());
+        };
+        fail(Errno::ECONNREFUSED);
+        fail(Errno::EADDRNOTAVAIL);
+        fail(Errno::EADDRNOTAVAIL);
+        let warnings = exhausted(8, &recorder);
+        assert!(warnings[0].starts_with("2 errors EADDRNOTAVAIL are the tester's"), "{warnings:?}");
+        assert!(warnings[0].contains("--source-addresses, now 8"), "{warnings:?}");
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
     }
 
     #[test]
