@@ -39,7 +39,10 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
             report.unit
         )?;
     }
-    write!(out, "\n  {} {}s, {:.1} a second", report.units, report.unit, report.units_per_s)?;
+    write!(out, "\n  {} {}s", report.units, report.unit)?;
+    if report.scenario != Scenario::Idle {
+        write!(out, ", {:.1} a second", report.units_per_s)?;
+    }
     if report.bytes > 0 && report.measured_s > 0.0 {
         #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
         let rate = report.bytes as f64 / report.measured_s / (1024.0 * 1024.0);
