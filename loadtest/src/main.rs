@@ -34,9 +34,9 @@ use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
-use cli::{Cli, Command, ReportOptions, RunOptions};
+use cli::{Cli, Command, ReportOptions, RunOptions, check_use};
 use output::{OutputFile, is_same_file};
 use report::Report;
 use scenario::Scenario;
@@ -48,12 +48,19 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const EXIT_NOT_BEGUN: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let outcome = interrupt::listen().and_then(|()| match (&cli.command, cli.command.scenario()) {
-        (_, Some((scenario, options))) => load(scenario, options),
-        (Command::Report(options), None) => lay_over(options).map(|()| true),
-        (Command::Compare(options), None) => compare::compare(options),
-        _ => Ok(true),
+    let arguments = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&arguments).unwrap_or_else(|error| error.exit());
+    let checked = match (cli.command.runs(), arguments.subcommand()) {
+        (Some((scenario, options)), Some((_, arguments))) => check_use(scenario, options, arguments),
+        _ => Ok(()),
+    };
+    let outcome = checked.and_then(|()| interrupt::listen()).and_then(|()| {
+        match (&cli.command, cli.command.scenario()) {
+            (_, Some((scenario, options))) => load(scenario, options),
+            (Command::Report(options), None) => lay_over(options).map(|()| true),
+            (Command::Compare(options), None) => compare::compare(options),
+            _ => Ok(true),
+        }
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -190,17 +190,8 @@ fn check_options(scenario: Scenario, options: &RunOptions) -> anyhow::Result<()>
     if options.tls {
         bail!("--tls: neither ringftpd nor this tester speaks TLS yet; leave it out to test plain FTP");
     }
-    if options.rate.is_some() && !scenario.has_open_loop() {
-        bail!("{name} has a rhythm of its own: it takes no --rate");
-    }
-    if options.pipeline > 1 && scenario != Scenario::Noop {
-        bail!("{name} waits for each reply: it takes no --pipeline");
-    }
     if options.json.as_ref().zip(options.html.as_ref()).is_some_and(|(json, html)| is_same_file(json, html)) {
         bail!("--json and --html name the same file");
-    }
-    if !scenario.has_two_servers() && options.target2.is_some() {
-        bail!("{name} has one server: it takes no --target2");
     }
     if scenario.has_two_servers() && options.target.is_some() && options.target2.is_none() {
         bail!("{name} moves files between two servers: name the other one with --target2");

@@ -32,14 +32,16 @@ impl LongRun {
         let scratch = tempfile::tempdir().unwrap();
         let sessions = SESSIONS.to_string();
         let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
-        command.args([scenario, "--sessions", &sessions, "--warmup", "0s", "--duration", "600s"]);
+        command.args([scenario, "--sessions", &sessions, "--duration", "600s"]);
         command.arg("--json").arg(scratch.path().join("report.json")).env("TMPDIR", scratch.path());
         // As a shell starts it, so that the signal may go to the whole group.
-        let process = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut process =
+            command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let server = loop {
             if let Some(server) = child_of(process.id()).filter(|&server| descriptors(server) >= SESSIONS) {
                 break server;
             }
+            assert!(process.try_wait().unwrap().is_none(), "{scenario} ended by itself");
             std::thread::yield_now();
         };
         Self { process, server, scratch }

@@ -155,6 +155,11 @@ impl Scenario {
         !matches!(self, Self::Login | Self::Noop | Self::Upload | Self::List | Self::Idle)
     }
 
+    /// Whether there is a small file among them.
+    pub(crate) fn fetches_small_files(self) -> bool {
+        self.fetches() && !matches!(self, Self::Download | Self::Abort | Self::Fxp)
+    }
+
     /// Whether files are stored.
     pub(crate) fn stores(self) -> bool {
         matches!(self, Self::Upload | Self::Mixed | Self::Abort | Self::Fxp)
