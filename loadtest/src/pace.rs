@@ -201,6 +201,45 @@ pub(crate) async fn keep_time(plan: Arc<Plan>, desk: Rc<Desk>) -> io::Result<Inf
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::Context;
+
+    use crate::measure::Window;
+
+    /// A window of ten milliseconds that closed a while ago, and ten units in it.
+    fn ten_units() -> (Plan, Desk) {
+        let began = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+        let window = Window::of_starts(began, Duration::ZERO, Duration::from_millis(10));
+        let plan = Plan::at_rate(1000.0, window, 4);
+        let desk = Desk::new(&plan, Share { index: 0, workers: 1 }, Arc::default());
+        (plan, desk)
+    }
+
+    #[test]
+    fn what_is_due_just_before_the_close_begins_where_a_slot_is_idle() {
+        let (plan, desk) = ten_units();
+        let mut context = Context::from_waker(Waker::noop());
+        let mut idle = pin!(desk.pace.next(&plan));
+        assert!(idle.as_mut().poll(&mut context).is_pending());
+        desk.pace.tick(&plan, &desk, Instant::now());
+        plan.let_end();
+        assert_eq!(idle.as_mut().poll(&mut context), Poll::Ready(Some(plan.window.began)));
+        desk.pace.tick(&plan, &desk, Instant::now());
+        let recorder = desk.recorder.borrow();
+        // The others had no slot.
+        assert_eq!((recorder.due, recorder.found_all_busy, recorder.unfinished), (10, 9, 9));
+        assert_eq!(recorder.backlog_at_close, Some(10));
+    }
+
+    #[test]
+    fn nothing_becomes_due_in_a_run_that_was_stopped() {
+        let (plan, desk) = ten_units();
+        plan.stop();
+        desk.pace.tick(&plan, &desk, Instant::now());
+        let recorder = desk.recorder.borrow();
+        assert_eq!((recorder.due, recorder.unfinished, recorder.backlog_at_close), (0, 0, None));
+    }
 
     #[test]
     fn the_clock_ticks_when_units_are_due() {
