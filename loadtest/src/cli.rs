@@ -4,8 +4,10 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::builder::TypedValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Parser, Subcommand};
 use runtime::BackendChoice;
 
 use crate::limits::SOURCE_ADDRESSES_MAX;
@@ -95,6 +97,55 @@ impl Command {
             Self::Report(_) | Self::Compare(_) => return None,
         })
     }
+
+    /// What is run, be it once or for comparison.
+    pub(crate) fn runs(&self) -> Option<(Scenario, &RunOptions)> {
+        match self {
+            Self::Compare(options) => Some((options.scenario, &options.run)),
+            _ => self.scenario(),
+        }
+    }
+}
+
+/// Refuses what was asked for where the scenario has no use for it: it would be passed over without a word.
+///
+/// # Errors
+///
+/// The option, and why there is no use for it.
+pub(crate) fn check_use(
+    scenario: Scenario,
+    options: &RunOptions,
+    arguments: &ArgMatches,
+) -> anyhow::Result<()> {
+    let starts_a_server = options.target.is_none();
+    let (is_storm, stores) = (scenario.has_rounds(), scenario.stores());
+    let has_warmup = !is_storm && scenario != Scenario::Idle;
+    let transfers = scenario.fetches() || stores || scenario.lists();
+    let uses = [
+        ("rate", scenario.has_open_loop(), "it has a rhythm of its own"),
+        ("pipeline", scenario == Scenario::Noop, "it waits for each reply"),
+        ("target2", scenario.has_two_servers(), "it has one server"),
+        ("warmup", has_warmup, "it is measured from its beginning"),
+        ("ready_at_once", !has_warmup, "it has no storm"),
+        ("mix", scenario == Scenario::Mixed, "its sessions are of one kind"),
+        ("data", transfers, "it has no data connections"),
+        ("upload_to", stores, "it stores nothing"),
+        ("upload_to", !starts_a_server, "its server has a directory for that"),
+        ("upload_size", stores && scenario != Scenario::Abort, "it stores nothing of that size"),
+        ("upload_size", starts_a_server || scenario != Scenario::Fxp, "the file at the target has its size"),
+        ("small_size", scenario.fetches_small_files(), "it fetches no small file"),
+        ("big_size", scenario == Scenario::Download, "it fetches no such file"),
+        ("entries", scenario.lists(), "it lists nothing"),
+        ("small_size", starts_a_server, "the file at the target has its size"),
+        ("big_size", starts_a_server, "the file at the target has its size"),
+        ("entries", starts_a_server, "the directory at the target has its entries"),
+        ("server_workers", starts_a_server, "the target has its own"),
+    ];
+    let asked = |id: &str| arguments.value_source(id) == Some(ValueSource::CommandLine);
+    match uses.into_iter().find(|&(id, is_of_use, _)| !is_of_use && asked(id)) {
+        Some((id, _, why)) => bail!("{} takes no --{}: {why}", scenario.name(), id.replace('_', "-")),
+        None => Ok(()),
+    }
 }
 
 #[derive(Debug, Clone, Args)]
@@ -121,7 +172,7 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     pub(crate) duration: Duration,
 
-    /// What goes before, and is not measured.
+    /// What goes before, and is not measured. Storms (`pasv`, `connect-back`) and `idle` have none.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
     pub(crate) warmup: Duration,
 

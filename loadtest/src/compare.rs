@@ -37,7 +37,7 @@ pub(crate) fn compare(options: &CompareOptions) -> anyhow::Result<bool> {
         "B per second"
     ))?;
     let (mut ones, mut others, mut ratios, mut kept) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut clean, mut ended_early) = (true, "");
+    let (mut clean, mut ended_early, mut told) = (true, "", Ok(()));
     for pair in 1..=options.pairs {
         // What changes on the machine from run to run favours neither, if each is the first of a pair as often.
         let a_is_first = pair % 2 == 1;
@@ -62,18 +62,6 @@ pub(crate) fn compare(options: &CompareOptions) -> anyhow::Result<bool> {
                 break;
             }
         };
-        print(&format!(
-            "  {pair:>4}{one_us:>12.2}{other_us:>12.2}{:>8.2}{:>14.0}{:>14.0}\n",
-            one_us / other_us,
-            one.units_per_s,
-            other.units_per_s
-        ))?;
-        for report in [&one, &other] {
-            clean &= report.is_clean();
-            if !report.is_clean() {
-                print(&table(report))?;
-            }
-        }
         let figures = |report: &Report, us: f64| {
             serde_json::json!({
                 "processor_us_per_unit": us, "units": report.units, "units_per_s": report.units_per_s,
@@ -88,6 +76,21 @@ pub(crate) fn compare(options: &CompareOptions) -> anyhow::Result<bool> {
         ones.push(one_us);
         others.push(other_us);
         ratios.push(one_us / other_us);
+        let mut text = format!(
+            "  {pair:>4}{one_us:>12.2}{other_us:>12.2}{:>8.2}{:>14.0}{:>14.0}\n",
+            one_us / other_us,
+            one.units_per_s,
+            other.units_per_s
+        );
+        for report in [&one, &other].into_iter().filter(|report| !report.is_clean()) {
+            clean = false;
+            text.push_str(&table(report));
+        }
+        if let Err(error) = print(&text) {
+            // What was measured goes wherever it still can.
+            told = Err(error);
+            break;
+        }
     }
     let pairs = ratios.len();
     if pairs == 0 {
@@ -103,11 +106,16 @@ pub(crate) fn compare(options: &CompareOptions) -> anyhow::Result<bool> {
         });
         file.write(&summary.to_string())?;
     }
-    print(&format!(
-        "\n  {ended_early}median A {:.2}, B {:.2}; A/B median {:.3}, min {:.3}, max {:.3}\n",
-        one.median, other.median, ratio.median, ratio.min, ratio.max
-    ))?;
-    Ok(clean && ended_early.is_empty())
+    let told = told.and_then(|()| {
+        print(&format!(
+            "\n  {ended_early}median A {:.2}, B {:.2}; A/B median {:.3}, min {:.3}, max {:.3}\n",
+            one.median, other.median, ratio.median, ratio.min, ratio.max
+        ))
+    });
+    if let Err(error) = &told {
+        eprintln!("loadtest: {error:#}");
+    }
+    Ok(clean && ended_early.is_empty() && told.is_ok())
 }
 
 fn measure(options: &CompareOptions, command: &str) -> anyhow::Result<(Report, f64)> {
@@ -115,7 +123,7 @@ fn measure(options: &CompareOptions, command: &str) -> anyhow::Result<(Report, f
     run_options.server.server = Some(command.to_owned());
     // Both get the same bytes and the same choices.
     run_options.seed = Some(options.run.seed.unwrap_or(1));
-    let report = run(options.scenario, &run_options, true)?;
+    let report = run(options.scenario, &run_options)?;
     let each = report.server.as_ref().and_then(|server| server.processor_us_per_unit);
     let each =
         each.with_context(|| format!("no {} was completed by {command}:\n{}", report.unit, table(&report)))?;

@@ -6,7 +6,7 @@ use std::thread::{JoinHandle, sleep};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag::register;
 
 /// A signal is the whole program's, and so is this.
@@ -24,6 +24,8 @@ pub(crate) fn listen() -> anyhow::Result<()> {
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         register(signal, Arc::clone(&RECEIVED)).context("cannot listen for signals")?;
     }
+    // A file that is as large as one may be is an error of whoever writes it.
+    register(SIGXFSZ, Arc::default()).context("cannot listen for signals")?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What this machine can hold, said before the run.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -14,9 +15,12 @@ const DESCRIPTORS_OWN: u64 = 64;
 /// What is left of them for data connections at the least, where those go through a gate.
 const DESCRIPTORS_GATED_MIN: u64 = 256;
 
-/// What a server of the tester's own keeps for itself: so many, and such a part of what it may open.
-const SERVERS_OWN: u64 = 256;
-const SERVERS_OWN_PART: u64 = 16;
+/// What a ringftpd has open before anybody comes, with room to spare: the streams, and rings, listeners and pipes of each worker.
+const SERVERS_OWN: u64 = 48;
+const SERVERS_OWN_PER_WORKER: u64 = 16;
+/// What it keeps for data connections and files: such a part of what is left, and no more than so many.
+const SERVERS_KEPT_PART: u64 = 4;
+const SERVERS_KEPT_MAX: u64 = 1024;
 
 /// Most units a second that one worker's clock is asked to begin. None has been seen to get near it.
 const RATE_PER_WORKER_MAX: f64 = 1e6;
@@ -26,17 +30,17 @@ const RATE_PER_WORKER_MAX: f64 = 1e6;
 const PORT_RESTS_ON_LOOPBACK_S: f64 = 1.0;
 const PORT_RESTS_ELSEWHERE_S: f64 = 60.0;
 
-/// How many sessions there are, and how many descriptors they leave.
+/// How many sessions there are, and how many data connections of a storm at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) sessions: usize,
-    pub(crate) descriptors_left: usize,
+    pub(crate) data_connections: usize,
     /// What is to be said where there are fewer sessions than usual.
     pub(crate) note: Option<String>,
 }
 
-/// Raises the limit of descriptors, and checks that the sessions fit into it. Those that nobody asked for in number are
-/// as many as fit.
+/// Raises the limit of descriptors, and checks that the sessions fit into it, also into that of a server of the tester's own with so
+/// many workers. Those that nobody asked for in number are as many as fit.
 ///
 /// # Errors
 ///
@@ -44,32 +48,30 @@ pub(crate) struct Held {
 pub(crate) fn check_descriptors(
     scenario: Scenario,
     asked: Option<usize>,
-    starts_a_server: bool,
+    server_workers: Option<usize>,
 ) -> anyhow::Result<Held> {
     let (soft, hard) =
         getrlimit(Resource::RLIMIT_NOFILE).context("cannot tell how many descriptors may be open")?;
     if soft < hard {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot raise the limit of descriptors")?;
     }
-    let each = scenario.descriptors_per_session();
-    let own = DESCRIPTORS_OWN + if scenario == Scenario::Pasv { DESCRIPTORS_GATED_MIN } else { 0 };
-    let mut most = hard.saturating_sub(own) / each;
-    if starts_a_server {
-        // It may open as many, and keeps some for itself.
-        let left = hard.saturating_sub(hard / SERVERS_OWN_PART + SERVERS_OWN);
-        most = most.min(left / scenario.server_descriptors_per_session());
-    }
+    let most = sessions_most(scenario, hard, server_workers);
     if most == 0 {
+        let enough = (hard..).find(|&hard| sessions_most(scenario, hard, server_workers) > 0);
         bail!(
             "this process may open {hard} descriptors, too few for any session: raise the limit to {} (ulimit -n)",
-            descriptors_needed(scenario, starts_a_server)
+            enough.unwrap_or(u64::MAX)
         );
     }
     let usual = || scenario.sessions_default().min(usize::try_from(most).unwrap_or(usize::MAX)).max(1);
     let sessions = asked.unwrap_or_else(usual);
-    let needed = sessions as u64 * each + own;
+    let needed = sessions as u64 * scenario.descriptors_per_session() + own_descriptors(scenario);
     if sessions as u64 > most {
-        let who = if needed > hard { "this process" } else { "the server that is started" };
+        let who = if needed > hard {
+            "this process"
+        } else {
+            "the server that is started, which keeps a part for data,"
+        };
         bail!(
             "{sessions} sessions of {} need {needed} descriptors, and {who} may open {hard}: it can hold {most} sessions \
              (--sessions {most}), more with a higher limit (ulimit -n)",
@@ -79,7 +81,14 @@ pub(crate) fn check_descriptors(
     // Nothing that is measured is to wait while the kernel makes room.
     let reserved = u32::try_from(needed).unwrap_or(u32::MAX);
     runtime::reserve_descriptors(reserved).context("cannot make room for the descriptors")?;
-    let descriptors_left = usize::try_from(hard - needed + own - DESCRIPTORS_OWN).unwrap_or(usize::MAX);
+    let data_connections = if scenario.data_connections_are_gated() {
+        let ours = hard - DESCRIPTORS_OWN - sessions as u64;
+        // Each has a file with it there.
+        let servers = server_workers.map(|workers| (servers_free(hard, workers) - sessions as u64) / 2);
+        sessions.min(usize::try_from(servers.map_or(ours, |servers| ours.min(servers))).unwrap_or(usize::MAX))
+    } else {
+        sessions
+    };
     let note = (asked.is_none() && sessions < scenario.sessions_default()).then(|| {
         format!(
             "{} usually has {} sessions, and the limit of {hard} descriptors (ulimit -n) leaves {sessions}",
@@ -87,19 +96,25 @@ pub(crate) fn check_descriptors(
             scenario.sessions_default()
         )
     });
-    Ok(Held { sessions, descriptors_left, note })
+    Ok(Held { sessions, data_connections, note })
 }
 
-/// The lowest limit with which there can be one session.
-fn descriptors_needed(scenario: Scenario, starts_a_server: bool) -> u64 {
-    let gated = if scenario == Scenario::Pasv { DESCRIPTORS_GATED_MIN } else { 0 };
-    let own = DESCRIPTORS_OWN + gated + scenario.descriptors_per_session();
-    if !starts_a_server {
-        return own;
-    }
-    // A part of what the server may open is its own: so many are needed that the others are enough.
-    let for_server = scenario.server_descriptors_per_session() + SERVERS_OWN;
-    own.max((for_server * SERVERS_OWN_PART).div_ceil(SERVERS_OWN_PART - 1))
+/// How many sessions there may be at most, where each process may open that many descriptors.
+fn sessions_most(scenario: Scenario, hard: u64, server_workers: Option<usize>) -> u64 {
+    let ours = hard.saturating_sub(own_descriptors(scenario)) / scenario.descriptors_per_session();
+    let Some(workers) = server_workers else { return ours };
+    let free = servers_free(hard, workers);
+    let admitted = free - (free / SERVERS_KEPT_PART).min(SERVERS_KEPT_MAX);
+    ours.min(admitted).min(free / scenario.server_descriptors_per_session())
+}
+
+fn own_descriptors(scenario: Scenario) -> u64 {
+    DESCRIPTORS_OWN + if scenario.data_connections_are_gated() { DESCRIPTORS_GATED_MIN } else { 0 }
+}
+
+/// What a ringftpd has for sessions, data connections and files.
+fn servers_free(hard: u64, workers: usize) -> u64 {
+    hard.saturating_sub(SERVERS_OWN + SERVERS_OWN_PER_WORKER * workers as u64)
 }
 
 /// Checks that each of the workers has a core of its own: two that share one measure each other.
@@ -174,7 +189,17 @@ fn local_ports() -> anyhow::Result<Option<usize>> {
         .context("cannot tell which ports may be used")?;
     let mut ends = range.split_whitespace().filter_map(|end| end.parse::<usize>().ok());
     let (Some(low), Some(high)) = (ends.next(), ends.next()) else { return Ok(None) };
-    Ok(Some(high.saturating_sub(low) + 1))
+    let reserved = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default();
+    Ok(Some((low..=high).count() - reserved_ports(&reserved, low..=high)))
+}
+
+/// How many ports of a range are kept for somebody who asks for them by number, where the kernel says it so: `8080,50000-50010`.
+fn reserved_ports(list: &str, range: RangeInclusive<usize>) -> usize {
+    let runs = list.trim().split(',').filter_map(|run| {
+        let (first, last) = run.split_once('-').unwrap_or((run, run));
+        Some(first.parse::<usize>().ok()?..=last.parse::<usize>().ok()?)
+    });
+    runs.flatten().filter(|port| range.contains(port)).count()
 }
 
 /// Checks that each session has as many local ports as it needs. A port serves connections to many ports of the server's at once, so
@@ -235,7 +260,7 @@ mod tests {
 
     #[test]
     fn too_much_is_refused_with_the_number_that_fits() {
-        let refused = check_descriptors(Scenario::Pasv, Some(100_000_000), true).unwrap_err().to_string();
+        let refused = check_descriptors(Scenario::Pasv, Some(100_000_000), Some(1)).unwrap_err().to_string();
         assert!(refused.contains("--sessions "), "{refused}");
         let refused = check_ports(Scenario::Pasv, 100_000_000, 1).unwrap_err().to_string();
         assert!(refused.contains("--source-addresses "), "{refused}");
@@ -259,23 +284,18 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_that_is_named_is_enough() {
-        for (scenario, starts_a_server) in
-            [(Scenario::Pasv, false), (Scenario::Login, true), (Scenario::List, true)]
-        {
-            let fits = |hard: u64| {
-                let left = hard.saturating_sub(hard / SERVERS_OWN_PART + SERVERS_OWN);
-                !starts_a_server || left >= scenario.server_descriptors_per_session()
-            };
-            let needed = descriptors_needed(scenario, starts_a_server);
-            assert!(fits(needed), "{scenario:?} {needed}");
-            assert!(!starts_a_server || !fits(needed - 2), "{scenario:?} {needed}");
-        }
+    fn reserved_ports_are_nobodys() {
+        assert_eq!(reserved_ports("\n", 32_768..=60_999), 0);
+        assert_eq!(reserved_ports("8080,50000-50010,60999\n", 32_768..=60_999), 12);
     }
 
     #[test]
     fn what_nobody_asked_for_fits() {
-        let held = check_descriptors(Scenario::Pasv, None, true).unwrap();
+        let held = check_descriptors(Scenario::Pasv, None, Some(1)).unwrap();
         assert!((1..=Scenario::Pasv.sessions_default()).contains(&held.sessions), "{held:?}");
+        assert!((1..=held.sessions).contains(&held.data_connections), "{held:?}");
+        // All that are counted have their descriptors.
+        let held = check_descriptors(Scenario::ConnectBack, Some(100), None).unwrap();
+        assert_eq!(held.data_connections, 100);
     }
 }

@@ -34,10 +34,10 @@ use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
-use cli::{Cli, Command, ReportOptions, RunOptions};
-use output::OutputFile;
+use cli::{Cli, Command, ReportOptions, RunOptions, check_use};
+use output::{OutputFile, is_same_file};
 use report::Report;
 use scenario::Scenario;
 
@@ -48,12 +48,19 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const EXIT_NOT_BEGUN: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let outcome = interrupt::listen().and_then(|()| match (&cli.command, cli.command.scenario()) {
-        (_, Some((scenario, options))) => load(scenario, options),
-        (Command::Report(options), None) => lay_over(options).map(|()| true),
-        (Command::Compare(options), None) => compare::compare(options),
-        _ => Ok(true),
+    let arguments = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&arguments).unwrap_or_else(|error| error.exit());
+    let checked = match (cli.command.runs(), arguments.subcommand()) {
+        (Some((scenario, options)), Some((_, arguments))) => check_use(scenario, options, arguments),
+        _ => Ok(()),
+    };
+    let outcome = checked.and_then(|()| interrupt::listen()).and_then(|()| {
+        match (&cli.command, cli.command.scenario()) {
+            (_, Some((scenario, options))) => load(scenario, options),
+            (Command::Report(options), None) => lay_over(options).map(|()| true),
+            (Command::Compare(options), None) => compare::compare(options),
+            _ => Ok(true),
+        }
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -69,7 +76,7 @@ fn main() -> ExitCode {
 fn load(scenario: Scenario, options: &RunOptions) -> anyhow::Result<bool> {
     let json = options.json.as_deref().map(OutputFile::open).transpose()?;
     let html = options.html.as_deref().map(OutputFile::open).transpose()?;
-    let report = run::run(scenario, options, false)?;
+    let report = run::run(scenario, options)?;
     let as_json = serde_json::to_string_pretty(&report)?;
     let (as_table, clean, name) = (report::table(&report), report.is_clean(), report.target.clone());
     // What was measured goes wherever it still can.
@@ -94,7 +101,7 @@ fn lay_over(options: &ReportOptions) -> anyhow::Result<()> {
         let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         Ok((name, report))
     };
-    if options.reports.contains(&options.html) {
+    if options.reports.iter().any(|report| is_same_file(report, &options.html)) {
         bail!("{} is one of the reports: name another page", options.html.display());
     }
     let mut reports = options.reports.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;

@@ -68,17 +68,28 @@ impl Pace {
             Self::Open(schedule) => schedule.next(plan).await,
         }
     }
+
+    /// Does what a rate asks for by `now`.
+    pub(crate) fn tick(&self, plan: &Plan, desk: &Desk, now: Instant) {
+        if let Self::Open(schedule) = self {
+            schedule.tick(plan, desk, now);
+        }
+    }
 }
 
 impl Schedule {
     async fn next(&self, plan: &Plan) -> Option<Instant> {
         let ticket = Ticket { schedule: self, number: self.tickets.replace(self.tickets.get() + 1) };
         poll_fn(|context| {
-            if plan.is_over(Instant::now()) {
+            if plan.is_stopped() {
                 return Poll::Ready(None);
             }
+            // Also once the time is over: it was due before, and this slot may have been called for it.
             if let Some(began) = self.due.borrow_mut().pop_front() {
                 return Poll::Ready(Some(began));
+            }
+            if plan.is_over(Instant::now()) {
+                return Poll::Ready(None);
             }
             // In the place that it had before, however often it is polled.
             self.idle.borrow_mut().insert(ticket.number, context.waker().clone());
@@ -87,13 +98,33 @@ impl Schedule {
         .await
     }
 
-    /// Makes due what should have begun by `now`, and wakes a slot for each.
-    fn tick(&self, now: Instant, closes: Instant) {
+    /// Does what is to be done by `now`: calls a slot for each unit that is due, and keeps what waits.
+    fn tick(&self, plan: &Plan, desk: &Desk, now: Instant) {
+        let (mut recorder, at_once) = (desk.recorder.borrow_mut(), plan.units_at_once() as u64);
+        let is_over = plan.is_over(now);
+        // Slots that were called have taken theirs since the last tick. For these there was none.
+        let left_over = if is_over { self.due.take() } else { VecDeque::new() };
+        if !plan.is_stopped() {
+            self.make_due(now, |due, slot_is_called| recorder.due(due, at_once, slot_is_called), plan);
+            let waiting = (left_over.len() + self.due.borrow().len()) as u64;
+            recorder.backlog(now, waiting * at_once + desk.under_way.get());
+        }
+        for began in left_over {
+            recorder.unfinished(began, now, at_once);
+        }
+        if is_over {
+            self.wake_all();
+        }
+    }
+
+    /// Makes due what should have begun by `now`, calls a slot for each where one is idle, and tells whether one was.
+    fn make_due(&self, now: Instant, mut tell: impl FnMut(Instant, bool), plan: &Plan) {
         let mut due = self.due.borrow_mut();
-        while self.next.get() <= now && self.next.get() < closes {
-            due.push_back(self.next.get());
-            self.next.set(self.next.get() + self.interval);
-            if let Some((_, waker)) = self.idle.borrow_mut().pop_first() {
+        while self.next.get() <= now && self.next.get() < plan.window.closes {
+            let idle = self.idle.borrow_mut().pop_first();
+            tell(self.next.get(), idle.is_some());
+            due.push_back(self.next.replace(self.next.get() + self.interval));
+            if let Some((_, waker)) = idle {
                 waker.wake();
             }
         }
@@ -126,14 +157,17 @@ fn tick_period(interval: Duration) -> Duration {
     Duration::from_nanos(nanoseconds).max(TICK_MIN)
 }
 
-/// The first tick after `now` of those that come every `period` from `first` on. A clock that ticked at other times than units
+/// The first tick after `now` of those that come every `period`, one of them at `unit`. A clock that ticked at other times than units
 /// begin would make each of them late by the difference, and the server would seem slow by it.
-fn next_tick(first: Instant, period: Duration, now: Instant) -> Instant {
-    if first > now {
-        return first;
+fn next_tick(unit: Instant, period: Duration, now: Instant) -> Instant {
+    let rest = |time: Duration| {
+        Duration::from_nanos(u64::try_from(time.as_nanos() % period.as_nanos()).unwrap_or_default())
+    };
+    match unit.checked_duration_since(now).map(rest) {
+        Some(Duration::ZERO) => now + period,
+        Some(until_tick) => now + until_tick,
+        None => now + period - rest(now - unit),
     }
-    let since_tick = (now - first).as_nanos() % period.as_nanos();
-    now + period - Duration::from_nanos(u64::try_from(since_tick).unwrap_or_default())
 }
 
 /// Ticks as long as sessions go on, and keeps how late each tick came: as late as that the worker's own loop was. It goes on
@@ -160,21 +194,52 @@ pub(crate) async fn keep_time(plan: Arc<Plan>, desk: Rc<Desk>) -> io::Result<Inf
         let count = u32::try_from(u64::from_ne_bytes(count)).unwrap_or(u32::MAX);
         desk.recorder.borrow_mut().ticked(expected, period, count, now);
         expected += period * count;
-        let Pace::Open(schedule) = &desk.pace else { continue };
-        schedule.tick(now, plan.window.closes);
-        if plan.is_over(now) {
-            let at_once = plan.units_at_once() as u64;
-            for began in schedule.due.take() {
-                desk.recorder.borrow_mut().unfinished(began, now, at_once);
-            }
-            schedule.wake_all();
-        }
+        desk.pace.tick(&plan, &desk, now);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::Context;
+
+    use crate::measure::Window;
+
+    /// A window of ten milliseconds that closed a while ago, and ten units in it.
+    fn ten_units() -> (Plan, Desk) {
+        let began = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+        let window = Window::of_starts(began, Duration::ZERO, Duration::from_millis(10));
+        let plan = Plan::at_rate(1000.0, window, 4);
+        let desk = Desk::new(&plan, Share { index: 0, workers: 1 }, Arc::default());
+        (plan, desk)
+    }
+
+    #[test]
+    fn what_is_due_just_before_the_close_begins_where_a_slot_is_idle() {
+        let (plan, desk) = ten_units();
+        let mut context = Context::from_waker(Waker::noop());
+        let mut idle = pin!(desk.pace.next(&plan));
+        assert!(idle.as_mut().poll(&mut context).is_pending());
+        desk.pace.tick(&plan, &desk, Instant::now());
+        plan.let_end();
+        assert_eq!(idle.as_mut().poll(&mut context), Poll::Ready(Some(plan.window.began)));
+        desk.pace.tick(&plan, &desk, Instant::now());
+        let recorder = desk.recorder.borrow();
+        // The others had no slot.
+        assert_eq!((recorder.due, recorder.found_all_busy, recorder.unfinished), (10, 9, 9));
+        assert_eq!(recorder.backlog_at_close, Some(10));
+    }
+
+    #[test]
+    fn nothing_becomes_due_in_a_run_that_was_stopped() {
+        let (plan, desk) = ten_units();
+        plan.stop();
+        desk.pace.tick(&plan, &desk, Instant::now());
+        let recorder = desk.recorder.borrow();
+        assert_eq!((recorder.due, recorder.unfinished, recorder.backlog_at_close), (0, 0, None));
+    }
 
     #[test]
     fn the_clock_ticks_when_units_are_due() {
@@ -193,6 +258,8 @@ mod tests {
             }
         }
         assert_eq!(tick_period(Duration::from_nanos(1)), TICK_MIN);
-        assert_eq!(next_tick(began + HEARTBEAT, TICK_MIN, began), began + HEARTBEAT);
+        // However far away the first unit is: whoever ends the run does not wait for it.
+        assert_eq!(next_tick(began + 5 * HEARTBEAT, HEARTBEAT, began), began + HEARTBEAT);
+        assert_eq!(next_tick(began + HEARTBEAT + TICK_MIN, HEARTBEAT, began), began + TICK_MIN);
     }
 }

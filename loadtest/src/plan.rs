@@ -151,3 +151,41 @@ impl Plan {
         if self.scenario == Scenario::Noop { self.pipeline } else { 1 }
     }
 }
+
+#[cfg(test)]
+impl Plan {
+    /// Round trips at a rate, with nobody.
+    pub(crate) fn at_rate(rate: f64, window: Window, sessions: usize) -> Self {
+        let server = Endpoint {
+            address: SocketAddr::from(([127, 0, 0, 1], 1)),
+            user: Vec::new(),
+            password: Vec::new(),
+            files: Vec::new(),
+            upload_folder: Vec::new(),
+            tells_hashes: false,
+        };
+        Self {
+            scenario: Scenario::Noop,
+            server,
+            other: None,
+            listed: Listed::default(),
+            upload_bytes: 0,
+            data: DataMode::Epsv,
+            sources: Vec::new(),
+            sessions,
+            ready_at_once: sessions,
+            data_connections_max: sessions,
+            rate: Some(rate),
+            pipeline: 1,
+            mix: "login=1".parse().expect("it is a mix"),
+            timeout: Duration::from_secs(30),
+            seed: 0,
+            window,
+            rendezvous: Rendezvous::new(sessions),
+            may_end: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+            looked_at: AtomicBool::new(false),
+        }
+    }
+}

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use protocol::command::Command;
+use protocol::command::{Command, ListArgument};
+use protocol::line::LINE_BYTES_MAX;
 use sha2::{Digest, Sha256};
 
 use crate::client::Control;
@@ -157,34 +158,75 @@ async fn listed(plan: &Plan, control: &mut Control) -> Result<Listed, Failure> {
     Ok(listed)
 }
 
-/// Whether an abandoned file is in the directory that is stored into; `None` where the server does not list it, as many do with
-/// an empty one.
-pub(crate) async fn published(plan: Arc<Plan>) -> Result<Option<bool>, Failure> {
+/// Abandoned files that were in the directory that is stored into, and whether each could be deleted.
+#[derive(Debug, Default)]
+pub(crate) struct Published {
+    pub(crate) deleted: usize,
+    pub(crate) kept: usize,
+}
+
+/// Looks for abandoned files, and deletes them.
+///
+/// # Errors
+///
+/// If it cannot be told which there are. Many servers refuse to list an empty directory as they refuse one that may not be read, and
+/// some hide what was stored: so a file is stored to be found, and a listing without it tells nothing.
+pub(crate) async fn published(plan: Arc<Plan>) -> Result<Published, Failure> {
     let slot = lone_slot(&plan);
     let session = async {
         let mut control = Control::ready(&slot).await?;
-        let data = control.open_data().await?;
+        control.prefer(plan.data);
         let folder = &plan.server.upload_folder;
         let folder = folder.strip_suffix(b"/").unwrap_or(folder);
-        let path = (!folder.is_empty()).then_some(folder);
-        let prefix = plan.abandoned_prefix().into_bytes();
-        // Of the names no more is kept than may be the beginning of such a one.
-        let (mut is_there, mut end) = (false, Vec::new());
-        let argument = protocol::command::ListArgument { all: true, path };
-        let look = |bytes: &[u8]| {
-            end.extend_from_slice(bytes);
-            is_there |= end.windows(prefix.len()).any(|name| name == prefix);
-            end.drain(..end.len().saturating_sub(prefix.len() - 1));
-            ControlFlow::Continue(())
-        };
-        let is_listed = match control.download(data, &Command::Nlst(argument), look).await {
-            Err(Failure { cause: Cause::Reply { code, .. }, .. }) if matches!(code.number(), 450 | 550) => {
-                false
+        if !folder.is_empty() {
+            control.command(&Command::Cwd(Some(folder)), &[250]).await?;
+        }
+        let to_be_found = format!("{}to-be-found", plan.upload_prefix()).into_bytes();
+        let data = control.open_data().await?;
+        control.store(data, &to_be_found, 0, |_, _| {}).await?;
+        let listed = names(&mut control, &[&to_be_found, plan.abandoned_prefix().as_bytes()]).await;
+        control.command(&Command::Dele(&to_be_found), &[250]).await?;
+        let listed = listed?;
+        if !listed.contains(&to_be_found) {
+            let what = String::from("a listing without the file that was stored to be found in it");
+            return Err(slot.failed(Cause::WrongContents(what)));
+        }
+        let mut published = Published::default();
+        for name in listed.iter().filter(|&name| *name != to_be_found) {
+            match control.command(&Command::Dele(name), &[250]).await {
+                Ok(_) => published.deleted += 1,
+                Err(Failure { cause: Cause::Reply { .. }, .. }) => published.kept += 1,
+                Err(failure) => return Err(failure),
             }
-            listed => listed.map(|()| true)?,
-        };
+        }
         control.quit().await?;
-        Ok(is_listed.then_some(is_there))
+        Ok(published)
     };
     slot.within_all_time(session).await
+}
+
+/// The names in the directory that the session is in, of those that begin so.
+async fn names(control: &mut Control, beginnings: &[&[u8]]) -> Result<Vec<Vec<u8>>, Failure> {
+    let data = control.open_data().await?;
+    let (mut found, mut line) = (Vec::new(), Vec::new());
+    let take = |bytes: &[u8]| {
+        for &byte in bytes {
+            match byte {
+                b'\r' | b'\n' => {
+                    // Some tell names with the directory.
+                    let name = line.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+                    if beginnings.iter().any(|beginning| name.starts_with(beginning)) {
+                        found.push(name.to_vec());
+                    }
+                    line.clear();
+                }
+                // No name of ours is longer, and a server may send without end.
+                _ if line.len() < LINE_BYTES_MAX => line.push(byte),
+                _ => {}
+            }
+        }
+        ControlFlow::Continue(())
+    };
+    control.download(data, &Command::Nlst(ListArgument { all: false, path: None }), take).await?;
+    Ok(found)
 }

@@ -1,6 +1,6 @@
 //! A run: workers at work, and what is looked at meanwhile and afterwards.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,10 +16,10 @@ use crate::interrupt;
 use crate::limits;
 use crate::measure::{
     Live, Memory, ProcessorClock, ProcessorSample, Recorder, ServerUsage, Window, descriptors, memory,
-    own_processor_time,
+    own_processor_time, own_wait,
 };
 use crate::plan::Plan;
-use crate::probe::published;
+use crate::probe::{Published, published};
 use crate::report::{Findings, Progress, Report, Totals, assemble};
 use crate::scenario::Scenario;
 use crate::setup::Setup;
@@ -35,6 +35,8 @@ const INTERRUPTED: &str = "interrupted";
 const MOVING_BYTES: u64 = 64 * 1024;
 /// Processor time that is looked at later than by that part of the window is of another time than what it is divided by.
 const LOOKED_LATE_PART: u32 = 100;
+/// A rate may be so low that nothing comes for long: it takes as many units as that, all errors, to give a server up.
+const ERRORS_IN_A_ROW: f64 = 3.0;
 /// How much later than the sessions' own timeouts it is looked at those that do not end.
 const TIMEOUT_SLACK: Duration = Duration::from_secs(1);
 /// How long a server may take to close what its clients left.
@@ -45,7 +47,7 @@ const SETTLE_MAX: Duration = Duration::from_secs(10);
 /// # Errors
 ///
 /// If it cannot begin. What goes wrong later is in the report.
-pub(crate) fn run(scenario: Scenario, options: &RunOptions, quiet: bool) -> anyhow::Result<Report> {
+pub(crate) fn run(scenario: Scenario, options: &RunOptions) -> anyhow::Result<Report> {
     let mut setup = Setup::new(scenario, options)?;
     let before = setup.server_clock.map(|clock| Before::of(clock.pid()));
     let now = Instant::now();
@@ -71,11 +73,12 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions, quiet: bool) -> anyh
         live: &live,
         threads: &threads,
         server_seen: RefCell::new(None),
+        tester_waited_seen: Cell::default(),
         server: setup.server_clock,
         give_up_after: options.give_up_after,
         timeout: options.timeout,
     };
-    let watched = watcher.watch(&mut Progress::new(plan.window, quiet));
+    let watched = watcher.watch(&mut Progress::new(plan.window));
     let mut recorder = Recorder::new(plan.window, Arc::default());
     for thread in threads {
         recorder.merge(thread.join().map_err(|_| anyhow::anyhow!("a worker panicked"))?);
@@ -89,15 +92,16 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions, quiet: bool) -> anyh
         ended_early: watched.ended_early,
         connection_table_full: limits::connection_table_is_full(),
         tester_processor_s: watched.tester.as_secs_f64(),
+        tester_waited: watched.tester_waited,
         warnings: setup.note.into_iter().chain(watched.warnings).collect(),
         ..Findings::default()
     };
     if let (Some(clock), Some(before)) = (setup.server_clock, before) {
         findings.server = Some(usage(&plan, clock, &before, &watched.server));
     }
-    if scenario == Scenario::Abort && findings.ended_early.is_none() {
+    if scenario == Scenario::Abort {
         let folder = setup.tree.as_ref().map(crate::server::Tree::path);
-        findings.leftovers = leftovers(&plan, folder, &setup.cores, setup.backend, &mut recorder);
+        findings.leftovers = leftovers(&plan, folder, &setup.cores, setup.backend);
         if let Some(server) = &findings.server
             && let Some((after, before)) = server.descriptors_after.zip(server.descriptors_before)
             && after > before + descriptors_kept()
@@ -105,14 +109,12 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions, quiet: bool) -> anyh
             findings.leftovers.push(format!("{} descriptors of the server's", after - before));
         }
     }
-    if matches!(scenario, Scenario::Upload | Scenario::Mixed | Scenario::Fxp)
-        && findings.ended_early.is_some()
-        && setup.tree.is_none()
-    {
-        let prefix = plan.upload_prefix();
-        findings
-            .leftovers
-            .push(format!("files {prefix}* of uploads that were under way, maybe: delete them"));
+    if recorder.files_left > 0 && setup.tree.is_none() {
+        findings.leftovers.push(format!(
+            "up to {} files {}* of uploads that did not come to a good end: delete them",
+            recorder.files_left,
+            plan.upload_prefix()
+        ));
     }
     let report = assemble(&plan, &recorder, findings);
     drop((setup.server, setup.other));
@@ -143,6 +145,8 @@ struct Watched {
     warmed_up: Duration,
     ended_early: Option<String>,
     tester: Duration,
+    /// How long it waited for cores.
+    tester_waited: Duration,
     server: ServerWatched,
     warnings: Vec<String>,
 }
@@ -151,6 +155,7 @@ struct Watched {
 struct Processors {
     moment: Instant,
     tester: Duration,
+    tester_waited: Duration,
     server: Option<ProcessorSample>,
 }
 
@@ -201,6 +206,7 @@ struct Watcher<'a> {
     threads: &'a [JoinHandle<Recorder>],
     /// The server's processor time when it was last seen alive.
     server_seen: RefCell<Option<ProcessorSample>>,
+    tester_waited_seen: Cell<Duration>,
     server: Option<ProcessorClock>,
     give_up_after: Duration,
     timeout: Duration,
@@ -238,6 +244,7 @@ impl Watcher<'_> {
             warmed_up: window.opens.min(after.moment) - window.began,
             ended_early,
             tester: after.tester.saturating_sub(before.tester),
+            tester_waited: after.tester_waited.saturating_sub(before.tester_waited),
             server: ServerWatched {
                 processor: after.server_time_since(&before),
                 memory_bytes_at_end: memory.map(|memory| memory.resident_bytes),
@@ -259,8 +266,15 @@ impl Watcher<'_> {
         Processors {
             moment: Instant::now(),
             tester: own_processor_time(),
+            tester_waited: self.look_at_own_wait(),
             server: self.server_seen.borrow().clone(),
         }
+    }
+
+    /// How long the tester's threads have waited. Threads that end take what they waited with them.
+    fn look_at_own_wait(&self) -> Duration {
+        self.tester_waited_seen.set(self.tester_waited_seen.get().max(own_wait()));
+        self.tester_waited_seen.get()
     }
 
     fn memory(&self) -> Option<Memory> {
@@ -294,6 +308,7 @@ impl Watcher<'_> {
         let mut last_moved = (Instant::now(), Totals::of(self.live));
         while !self.threads.iter().all(JoinHandle::is_finished) {
             let (now, totals) = (Instant::now(), Totals::of(self.live));
+            self.look_at_own_wait();
             progress.show(now, totals, self.plan.scenario.unit());
             if totals.have_moved_since(&last_moved.1, MOVING_BYTES) {
                 last_moved = (now, totals);
@@ -347,7 +362,11 @@ impl Watcher<'_> {
     /// Waits, unless there is a reason not to.
     fn wait_until(&self, moment: Instant, progress: &mut Progress) -> Option<String> {
         let mut seen = Totals::of(self.live);
-        let mut only_errors_since = None;
+        // The first and the last of errors that nothing else came between.
+        let mut only_errors: Option<(Instant, Instant)> = None;
+        let long = self.give_up_after.max(self.plan.rate.map_or(Duration::ZERO, |rate| {
+            Duration::try_from_secs_f64(ERRORS_IN_A_ROW / rate).unwrap_or(Duration::MAX)
+        }));
         loop {
             let now = Instant::now();
             if now >= moment {
@@ -359,13 +378,13 @@ impl Watcher<'_> {
                 return Some(reason);
             }
             if totals.units > seen.units || totals.bytes > seen.bytes {
-                only_errors_since = None;
+                only_errors = None;
             } else if totals.errors > seen.errors {
-                only_errors_since = only_errors_since.or(Some(now));
+                only_errors = only_errors.map(|(first, _)| (first, now)).or(Some((now, now)));
             }
             seen = totals;
-            if only_errors_since.is_some_and(|since| now - since > self.give_up_after) {
-                return Some(format!("nothing but errors for {:.1} s", self.give_up_after.as_secs_f64()));
+            if let Some(lasted) = only_errors.map(|(first, last)| last - first).filter(|&time| time > long) {
+                return Some(format!("nothing but errors for {:.1} s", lasted.as_secs_f64()));
             }
             sleep(LOOK.min(moment - now));
         }
@@ -409,7 +428,6 @@ fn leftovers(
     folder: Option<&std::path::Path>,
     cores: &[usize],
     backend: runtime::Backend,
-    recorder: &mut Recorder,
 ) -> Vec<String> {
     if let Some(folder) = folder {
         let entries = fs::read_dir(folder.join("upload")).into_iter().flatten().filter_map(Result::ok);
@@ -417,18 +435,18 @@ fn leftovers(
         return named.collect();
     }
     let config = WorkerConfig { name: String::from("look"), core: cores[0], backend };
-    let plan = Arc::clone(plan);
+    let asked = Arc::clone(plan);
+    let looked = spawn_worker(config, move || published(asked)).context("cannot start a worker");
     let prefix = plan.abandoned_prefix();
-    let looked = spawn_worker(config, move || published(plan)).map(interrupt::joined);
-    match looked {
-        Ok(Ok(Ok(Some(false)))) => Vec::new(),
-        Ok(Ok(Ok(None))) => {
-            recorder
-                .remark("listing for what was published was refused, and the directory taken to be empty", 1);
-            Vec::new()
+    match looked.and_then(interrupt::joined).and_then(|published| Ok(published?)) {
+        Ok(Published { deleted: 0, kept: 0 }) => Vec::new(),
+        Ok(Published { deleted, kept: 0 }) => {
+            vec![format!("{deleted} files {prefix}* were published, and deleted now")]
         }
-        Ok(Ok(Ok(Some(true)))) => vec![format!("a file {prefix}* was published")],
-        Ok(Ok(Err(failure))) => vec![format!("it cannot be told what was published: {failure}")],
-        Ok(Err(_)) | Err(_) => vec![String::from("it cannot be told what was published")],
+        Ok(Published { deleted, kept }) => {
+            let both = deleted + kept;
+            vec![format!("{both} files {prefix}* were published, and {kept} of them cannot be deleted")]
+        }
+        Err(error) => vec![format!("it cannot be told which files {prefix}* were published: {error:#}")],
     }
 }

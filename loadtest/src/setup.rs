@@ -13,6 +13,7 @@ use crate::content::Content;
 use crate::interrupt;
 use crate::limits;
 use crate::measure::{ProcessorClock, Window};
+use crate::output::is_same_file;
 use crate::plan::{Endpoint, Listed, Plan};
 use crate::probe::probe;
 use crate::rendezvous::Rendezvous;
@@ -23,6 +24,9 @@ use crate::server::{OwnServer, ServerCommand, Tree, TreeFiles, cores, listening_
 /// Sessions that share a source address on loopback, if nobody says: no more than a server has passive ports, as a port
 /// serves each address once at a time.
 const SESSIONS_PER_SOURCE: usize = 8;
+
+/// The lines of a listing that are of no entry: the directory itself and the one above it, or a sum.
+const LINES_BESIDES: u64 = 2;
 
 /// Everything that a run needs. The server of the tester's own ends with it.
 pub(crate) struct Setup {
@@ -49,6 +53,8 @@ struct Place {
     target: String,
     server: Option<OwnServer>,
     tree: Option<Tree>,
+    /// What it sends is what is in the tree.
+    serves_the_directory: bool,
 }
 
 impl Setup {
@@ -59,8 +65,12 @@ impl Setup {
     /// Each says what is wrong and, where it is a limit, what would be possible.
     pub(crate) fn new(scenario: Scenario, options: &RunOptions) -> anyhow::Result<Self> {
         check_options(scenario, options)?;
-        let limits::Held { sessions, descriptors_left, note } =
-            limits::check_descriptors(scenario, options.sessions, options.target.is_none())?;
+        let server_workers = options.target.is_none().then_some(options.server.server_workers);
+        let limits::Held { sessions, data_connections, note } =
+            limits::check_descriptors(scenario, options.sessions, server_workers)?;
+        if let Some(note) = &note {
+            eprintln!("loadtest: {note}");
+        }
         if options.target.is_none() {
             check_room(scenario, options, sessions)?;
         }
@@ -108,7 +118,7 @@ impl Setup {
             sources,
             sessions,
             ready_at_once: options.ready_at_once,
-            data_connections_max: descriptors_left.min(sessions),
+            data_connections_max: data_connections,
             rate: options.rate,
             pipeline: options.pipeline,
             mix: options.mix.clone(),
@@ -122,6 +132,9 @@ impl Setup {
             looked_at: AtomicBool::new(false),
         };
         plan = ask(plan, backend, cores[0], &target, place.tree.is_some())?;
+        if place.serves_the_directory {
+            check_listing(&plan.listed, options.server.entries, &target)?;
+        }
         Ok(Self {
             plan,
             backend,
@@ -177,17 +190,8 @@ fn check_options(scenario: Scenario, options: &RunOptions) -> anyhow::Result<()>
     if options.tls {
         bail!("--tls: neither ringftpd nor this tester speaks TLS yet; leave it out to test plain FTP");
     }
-    if options.rate.is_some() && !scenario.has_open_loop() {
-        bail!("{name} has a rhythm of its own: it takes no --rate");
-    }
-    if options.pipeline > 1 && scenario != Scenario::Noop {
-        bail!("{name} waits for each reply: it takes no --pipeline");
-    }
-    if options.json.is_some() && options.json == options.html {
+    if options.json.as_ref().zip(options.html.as_ref()).is_some_and(|(json, html)| is_same_file(json, html)) {
         bail!("--json and --html name the same file");
-    }
-    if !scenario.has_two_servers() && options.target2.is_some() {
-        bail!("{name} has one server: it takes no --target2");
     }
     if scenario.has_two_servers() && options.target.is_some() && options.target2.is_none() {
         bail!("{name} moves files between two servers: name the other one with --target2");
@@ -227,6 +231,7 @@ impl Place {
             target: target.to_string(),
             server: None,
             tree: None,
+            serves_the_directory: false,
         })
     }
 
@@ -265,6 +270,7 @@ impl Place {
             target: line,
             server: Some(process),
             tree: Some(tree),
+            serves_the_directory: is_known,
         })
     }
 }
@@ -329,6 +335,16 @@ fn settle(endpoint: &mut Endpoint, content: Content, target: &str) -> anyhow::Re
         bail!("{target} sends other bytes for {} than are in the file", path.escape_ascii());
     }
     Ok(())
+}
+
+/// Compares the first listing with how many entries there are.
+fn check_listing(listed: &Listed, entries: usize, target: &str) -> anyhow::Result<()> {
+    match listed.lines {
+        Some(lines) if !(0..=LINES_BESIDES).contains(&lines.wrapping_sub(entries as u64)) => {
+            bail!("{target} lists {lines} lines of a directory of {entries} entries")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether what came is what was expected, as far as it was kept; the load compares the rest.

@@ -29,6 +29,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Desk {
     pub(crate) recorder: RefCell<Recorder>,
     pub(crate) pace: Pace,
+    /// Units that have begun and not ended.
+    pub(crate) under_way: Cell<u64>,
     /// Passed by sessions that get ready for a storm.
     pub(crate) getting_ready: Gate,
     /// Passed by data connections of a storm.
@@ -41,8 +43,9 @@ impl Desk {
         Self {
             recorder: RefCell::new(Recorder::new(plan.window, live)),
             pace: Pace::new(plan, share),
+            under_way: Cell::new(0),
             getting_ready: Gate::new(plan.ready_at_once / share.workers),
-            transferring: Gate::new(plan.data_connections_max / share.workers),
+            transferring: Gate::new(plan.data_connections_max.div_ceil(share.workers)),
         }
     }
 }
@@ -64,12 +67,16 @@ pub(crate) struct Slot {
     /// Nothing is asked of the server: no time runs out.
     waits: Cell<bool>,
     is_unmeasured: Cell<bool>,
+    /// Whether its file may be at either server.
+    leaves_files: [Cell<bool>; 2],
 }
 
-/// A slot that is gone with its unit was not waited for.
+/// A slot that is gone with its unit was not waited for, and its files stay where they are.
 impl Drop for Slot {
     fn drop(&mut self) {
         self.leave_unfinished();
+        let files = self.leaves_files.iter().filter(|leaves| leaves.get()).count() as u64;
+        self.desk.recorder.borrow_mut().files_left += files;
     }
 }
 
@@ -96,6 +103,7 @@ impl Slot {
             touched: Cell::new(Instant::now()),
             waits: Cell::new(false),
             is_unmeasured: Cell::new(false),
+            leaves_files: Default::default(),
         }
     }
 
@@ -114,7 +122,7 @@ impl Slot {
         self.waits.set(false);
         self.touch(Instant::now());
         self.begun.set(self.begun.get() + u64::from(began.is_some()));
-        self.under_way.set(began.map(|began| (began, self.plan.units_at_once() as u64)));
+        self.set_under_way(began.map(|began| (began, self.plan.units_at_once() as u64)));
         began.map(|began| Unit { began })
     }
 
@@ -134,7 +142,7 @@ impl Slot {
         let now = Instant::now();
         self.touch(now);
         let left = self.under_way.get().filter(|&(_, left)| left > 1);
-        self.under_way.set(left.map(|(began, left)| (began, left - 1)));
+        self.set_under_way(left.map(|(began, left)| (began, left - 1)));
         self.desk.recorder.borrow_mut().unit(unit.began, now)
     }
 
@@ -170,14 +178,27 @@ impl Slot {
         self.desk.recorder.borrow_mut().remark(name, 1);
     }
 
+    /// Whether there may be a file of this slot's at that server from now on.
+    pub(crate) fn leaves_a_file(&self, side: Side, leaves: bool) {
+        self.leaves_files[side as usize].set(leaves);
+    }
+
     /// A unit, or the way to it, failed.
     pub(crate) fn record(&self, failure: &Failure) {
         self.desk.recorder.borrow_mut().failure(failure, Instant::now());
     }
 
+    /// What is under way from now on; what was until then.
+    fn set_under_way(&self, units: Option<(Instant, u64)>) -> Option<(Instant, u64)> {
+        let before = self.under_way.replace(units);
+        let count = |units: Option<(Instant, u64)>| units.map_or(0, |(_, left)| left);
+        self.desk.under_way.set(self.desk.under_way.get() + count(units) - count(before));
+        before
+    }
+
     /// What is under way has come to its end, and units that are not complete never will be.
     fn leave_unfinished(&self) {
-        if let Some((began, left)) = self.under_way.take() {
+        if let Some((began, left)) = self.set_under_way(None) {
             self.desk.recorder.borrow_mut().unfinished(began, Instant::now(), left);
         }
     }
@@ -224,6 +245,8 @@ impl Slot {
         let mut pause = PAUSE_MIN;
         loop {
             let begun = self.begun.get();
+            // The session before may have been cut off in the middle of what is not measured.
+            self.is_unmeasured.set(false);
             let live = Arc::clone(&self.desk.recorder.borrow().live);
             live.sessions.fetch_add(1, Ordering::Relaxed);
             let outcome = Box::pin(self.within_time(session(Rc::clone(&self)))).await;
@@ -235,12 +258,17 @@ impl Slot {
             if matches!(failure.cause, Cause::TimedOut) {
                 self.leave_unfinished();
             }
-            self.under_way.set(None);
+            self.set_under_way(None);
             if self.is_over() {
                 return;
             }
+            let units = self.begun.get() - begun;
+            // The schedule alone says when the next unit begins: what is due while a slot pauses would seem slow by that.
+            if units > 0 && self.plan.rate.is_some() {
+                continue;
+            }
             // One that failed in the middle of its life comes back soon; one that cannot even begin leaves the server be.
-            pause = if self.begun.get() > begun + 1 { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
+            pause = if units > 1 { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
             sleep_until(now + pause).await;
         }
     }

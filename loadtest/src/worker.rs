@@ -55,6 +55,8 @@ pub(crate) async fn work(plan: Arc<Plan>, share: Share, live: Arc<Live>) -> Reco
             Err(error) => eprintln!("loadtest: a session's task ended: {error}"),
         }
     }
+    // What was due since the last tick is not lost.
+    desk.pace.tick(&plan, &desk, Instant::now());
     runtime::drained().await;
     let empty = Recorder::new(plan.window, Arc::default());
     desk.recorder.replace(empty)

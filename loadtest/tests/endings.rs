@@ -4,6 +4,8 @@
 mod support;
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -30,14 +32,16 @@ impl LongRun {
         let scratch = tempfile::tempdir().unwrap();
         let sessions = SESSIONS.to_string();
         let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
-        command.args([scenario, "--sessions", &sessions, "--warmup", "0s", "--duration", "600s"]);
+        command.args([scenario, "--sessions", &sessions, "--duration", "600s"]);
         command.arg("--json").arg(scratch.path().join("report.json")).env("TMPDIR", scratch.path());
         // As a shell starts it, so that the signal may go to the whole group.
-        let process = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut process =
+            command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let server = loop {
             if let Some(server) = child_of(process.id()).filter(|&server| descriptors(server) >= SESSIONS) {
                 break server;
             }
+            assert!(process.try_wait().unwrap().is_none(), "{scenario} ended by itself");
             std::thread::yield_now();
         };
         Self { process, server, scratch }
@@ -113,7 +117,10 @@ fn an_interrupted_run_names_the_uploads_that_may_stay() {
     let arguments =
         ["upload", "--target", &target, "--sessions", "64", "--duration", "600s", "--seed", "255"];
     let output = interrupted(&arguments);
-    assert!(support::stdout(&output).contains("LEFT BEHIND: files loadtest-ff-*"), "{output:?}");
+    assert!(
+        support::stdout(&output).contains("files loadtest-ff-* of uploads that did not come to a good end"),
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -156,4 +163,86 @@ fn where_nobody_reads_the_table_the_report_is_written_all_the_same() {
     assert!(support::stderr(&output).contains("cannot write to standard output"), "{output:?}");
     let report: Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
     assert!(report["units"].as_u64().unwrap() > 0, "{report}");
+}
+
+/// As long as a file may be, and as full a disk, are the same to who writes.
+#[test]
+fn a_report_that_has_no_room_leaves_the_one_before() {
+    let target = format!("ftp://{}", fake::start(Faults::default()));
+    let scratch = tempfile::tempdir().unwrap();
+    let json = scratch.path().join("report.json");
+    fs::write(&json, "the one before").unwrap();
+    let line = format!(
+        "ulimit -f 1 && exec {} noop --target {target} --warmup 0s --duration 100ms --json {}",
+        env!("CARGO_BIN_EXE_loadtest"),
+        json.display()
+    );
+    let output = Command::new("sh").args(["-c", &line]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(support::stderr(&output).contains("File too large"), "{output:?}");
+    assert_eq!(fs::read_to_string(&json).unwrap(), "the one before");
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1, "something else is left");
+}
+
+/// A link, another name of standard output, a device, and a file that others may not read.
+#[test]
+fn a_report_goes_where_its_name_leads() {
+    let target = format!("ftp://{}", fake::start(Faults::default()));
+    let scratch = tempfile::tempdir().unwrap();
+    let run = |json: &str| {
+        let arguments =
+            ["noop", "--target", &target, "--warmup", "0s", "--duration", "100ms", "--json", json];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+        let out = scratch.path().join("out");
+        let status = command.args(arguments).stdout(fs::File::create(&out).unwrap()).status().unwrap();
+        assert_eq!(status.code(), Some(0), "{json}");
+        fs::read_to_string(out).unwrap()
+    };
+    let (file, link) = (scratch.path().join("file"), scratch.path().join("link"));
+    fs::write(&file, "the one before").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    run(link.to_str().unwrap());
+    assert!(link.is_symlink());
+    let _: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    let text = run("/dev/stdout");
+    assert!(text.starts_with('{') && text.contains("tester: "), "{text}");
+    run("/dev/null");
+    assert!(!Path::new("/dev/null").is_file());
+}
+
+#[test]
+fn a_page_does_not_take_the_place_of_a_report() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+        command.args(arguments).current_dir(scratch.path()).output().unwrap()
+    };
+    fs::write(scratch.path().join("one.json"), "the report").unwrap();
+    fs::hard_link(scratch.path().join("one.json"), scratch.path().join("again.json")).unwrap();
+    for page in ["./one.json", "again.json"] {
+        let output = run(&["report", "one.json", "--html", page]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(support::stderr(&output).contains("is one of the reports"), "{output:?}");
+    }
+    let output = run(&["noop", "--json", "new", "--html", "./new", "--target", "ftp://127.0.0.1:1"]);
+    assert!(support::stderr(&output).contains("name the same file"), "{output:?}");
+}
+
+#[test]
+fn pairs_that_nobody_reads_are_kept() {
+    let ringftpd = support::ringftpd();
+    let scratch = tempfile::tempdir().unwrap();
+    let json = scratch.path().join("pairs.json");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args(["compare", "noop", "--duration", "100ms", "--warmup", "0s", "--sessions", "4", "--json"]);
+    command.arg(&json).arg("--a").arg(&ringftpd).arg("--b").arg(&ringftpd);
+    let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    // As `head -1` does.
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(process.wait().unwrap().code(), Some(1));
+    let pairs: Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+    assert_eq!(pairs["pairs"].as_array().unwrap().len(), 1, "{pairs}");
 }

@@ -132,29 +132,34 @@ fn a_connect_back_from_a_wrong_address_is_an_error() {
 }
 
 #[test]
-fn what_vanished_clients_left_published_is_told() {
+fn what_vanished_clients_left_published_is_told_and_deleted() {
     let target = format!("ftp://{}/file", fake::start(Faults::default()));
     let (output, report) =
         report(&["abort", "--target", &target, "--sessions", "4", "--duration", "500ms", "--seed", "1"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(
-        stdout(&output).contains("LEFT BEHIND: a file loadtest-abandoned-1-* was published"),
-        "{output:?}"
-    );
-    let told = report["leftovers"].to_string();
-    assert!(told.contains("was published"), "{told}");
+    let text = stdout(&output);
+    assert!(text.contains(" files loadtest-abandoned-1-* were published, and deleted now"), "{text}");
+    assert!(report["leftovers"].to_string().contains("were published"), "{report}");
 }
 
-/// An empty directory looks so on many servers, and one that may not be read looks the same: that nobody looked is told.
+/// An empty directory looks so on many servers, and one that may not be read looks the same: nobody can tell what was published.
 #[test]
 fn a_directory_that_is_not_listed_is_told() {
-    let target = format!("ftp://{}/file", fake::start(Faults { lists_nothing: true, ..Faults::default() }));
-    let (output, report) = report(&["abort", "--target", &target, "--sessions", "4", "--duration", "300ms"]);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(
-        report["remarks"].to_string().contains("was refused, and the directory taken to be empty"),
-        "{report}"
-    );
+    for (faults, said) in [
+        (Faults { lists_nothing: true, ..Faults::default() }, "completion: 550 No files."),
+        (Faults { hides_files: true, ..Faults::default() }, "a listing without the file that was stored"),
+    ] {
+        let target = format!("ftp://{}/file", fake::start(faults));
+        let (output, report) =
+            report(&["abort", "--target", &target, "--sessions", "4", "--duration", "300ms", "--seed", "1"]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let told = report["leftovers"].to_string();
+        assert!(
+            told.contains("it cannot be told which files loadtest-abandoned-1-* were published"),
+            "{told}"
+        );
+        assert!(told.contains(said), "{told}");
+    }
 }
 
 /// The tester does nothing for a second, once, and its server goes on.
@@ -193,8 +198,10 @@ fn an_overloaded_server_is_told_with_what_it_did_and_with_what_waited() {
     let arguments = ["noop", "--target", &target, "--sessions", "4", "--rate", "400", "--warmup", "500ms"];
     let (output, report) = report(&[&arguments[..], &["--duration", "2s"]].concat());
     let text = stdout(&output);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text.contains(" that were due did not end"), "{text}");
     assert!(text.contains("WARNING: asked for 400 a second, the server did "), "{text}");
+    assert!(text.contains("units that were due found all 4 sessions busy"), "{text}");
     assert!(report["tester"]["warnings"].to_string().contains("asked for 400 a second"), "{report}");
     // It cannot have done more than 100 a second, however many had begun.
     let units = report["units"].as_u64().unwrap();
@@ -208,6 +215,44 @@ fn an_overloaded_server_is_told_with_what_it_did_and_with_what_waited() {
     assert!(latency_us(&report, "unit", "max_us") > 1_000_000.0, "{text}");
 }
 
+/// Nine of ten are refused at once. The tester does not wait for that, and what it asks for comes to an end, one way or the other.
+#[test]
+fn a_server_that_refuses_quickly_is_not_taken_for_a_slow_one() {
+    let target = format!("ftp://{}", fake::start(Faults { refuses_most: true, ..Faults::default() }));
+    let arguments = ["login", "--target", &target, "--sessions", "16", "--rate", "200", "--warmup", "0s"];
+    let (output, report) = report(&[&arguments[..], &["--duration", "2s"]].concat());
+    let text = stdout(&output);
+    assert!(errors(&report, "reply 421") > 300, "{text}");
+    assert!(latency_us(&report, "unit", "p50_us") < 100_000.0, "{text}");
+    assert!(!text.contains("asked for") && !text.contains("did not end"), "{text}");
+}
+
+/// Each takes long, and no longer from one to the next: sessions fill up with what is under way, and nothing falls behind.
+#[test]
+fn a_server_that_takes_long_for_each_is_not_taken_for_one_that_falls_behind() {
+    let faults = Faults { noop_takes_each: Duration::from_millis(700), ..Faults::default() };
+    let target = format!("ftp://{}", fake::start(faults));
+    let arguments = ["noop", "--target", &target, "--sessions", "100", "--rate", "50", "--warmup", "0s"];
+    let (output, report) = report(&[&arguments[..], &["--duration", "2s"]].concat());
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(report["units"].as_u64().unwrap() < 90, "{text}");
+    assert!(!text.contains("asked for") && !text.contains("sessions busy"), "{text}");
+}
+
+/// The next unit is due in half a second, and comes to a good end.
+#[test]
+fn one_error_at_a_low_rate_ends_no_run() {
+    let faults = Faults { noop: Some("451 Not now."), only_first_noop: true, ..Faults::default() };
+    let target = format!("ftp://{}", fake::start(faults));
+    let arguments = ["noop", "--target", &target, "--sessions", "1", "--rate", "2", "--warmup", "0s"];
+    let (output, report) =
+        report(&[&arguments[..], &["--duration", "1600ms", "--give-up-after", "100ms"]].concat());
+    assert_eq!(errors(&report, "reply 451"), 1, "{report}");
+    assert!(report["ended_early"].is_null(), "{output:?}");
+    assert!(report["units"].as_u64().unwrap() >= 2, "{report}");
+}
+
 /// The warm-up is long, and the session that fails in it fails once.
 #[test]
 fn errors_of_the_warm_up_are_told_apart_from_those_that_were_measured() {
@@ -219,4 +264,42 @@ fn errors_of_the_warm_up_are_told_apart_from_those_that_were_measured() {
     assert!(stdout(&output).contains(" 0 errors (and 1 before or after)"), "{output:?}");
     assert_eq!(report["errors"][0]["count"], 1, "{report}");
     assert_eq!(report["errors"][0]["measured"], 0, "{report}");
+}
+
+const UPLOADS: [&str; 9] =
+    ["upload", "--sessions", "2", "--warmup", "0s", "--duration", "300ms", "--upload-size", "1K"];
+
+/// What is stored differs everywhere from what it takes the place of; and a session that cannot store any more still looks what there is.
+#[test]
+fn an_upload_whose_end_is_of_the_one_before_is_an_error() {
+    for refuses_to_store_from in [None, Some(10)] {
+        let faults = Faults { keeps_tails: true, refuses_to_store_from, ..Faults::default() };
+        let target = format!("ftp://{}", fake::start(faults));
+        let (output, report) = report(&[&UPLOADS[..], &["--target", &target]].concat());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(errors(&report, "wrong contents") > 0, "{report}");
+        // It is deleted all the same.
+        assert_eq!(report["leftovers"].as_array().unwrap().len(), 0, "{report}");
+    }
+}
+
+#[test]
+fn uploads_that_cannot_be_deleted_are_told() {
+    let target = format!("ftp://{}", fake::start(Faults { deletes_nothing: true, ..Faults::default() }));
+    let (output, _) = report(&[&UPLOADS[..], &["--target", &target, "--seed", "255"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stdout(&output).contains("LEFT BEHIND: up to 2 files loadtest-ff-*"), "{output:?}");
+}
+
+#[test]
+fn what_the_tester_does_to_compare_an_upload_is_in_no_latency() {
+    let faults = Faults { fetching_stored_takes: Duration::from_millis(300), ..Faults::default() };
+    let target = format!("ftp://{}/file", fake::start(faults));
+    let arguments = ["mixed", "--mix", "upload=1", "--target", &target, "--sessions", "2", "--warmup", "0s"];
+    let (output, report) = report(&[&arguments[..], &["--duration", "700ms"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    for step in ["unit", "completion"] {
+        assert!(latency_us(&report, step, "max_us") < 250_000.0, "{report}");
+    }
+    assert!(stdout(&output).contains("uploads compared by fetching them, in the server's processor time"));
 }

@@ -125,6 +125,35 @@ fn one_run_has_its_own_page() {
     }
 }
 
+/// It ends a few tenths of a second into its minute, in an interval that has not come to its end; and its one session is one sample.
+#[test]
+fn a_run_that_ended_early_is_drawn_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html");
+    let target = format!("ftp://{}", fake::start(Faults { noop: Some("451 No."), ..Faults::default() }));
+    let arguments = ["noop", "--target", &target, "--sessions", "1", "--duration", "60s", "--give-up-after"];
+    let more = ["400ms", "--warmup", "0s", "--seed", "18446744073709551615", "--html"];
+    let output = loadtest(&[&arguments[..], &more, &[page.to_str().unwrap()]].concat());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let html = drawn(&page);
+    let points = lines(chart(&html, "errors"))[0].1;
+    assert!((2..=20).contains(&points), "{points} points");
+    assert!(html.contains("seed 18446744073709551615"), "{html}");
+}
+
+#[test]
+fn one_sample_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html");
+    let target = format!("ftp://{}", fake::start(Faults::default()));
+    let arguments = ["idle", "--target", &target, "--sessions", "1", "--duration", "200ms", "--html"];
+    let output = loadtest(&[&arguments[..], &[page.to_str().unwrap()]].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let html = drawn(&page);
+    assert!(chart(&html, "latency").contains("class=\"dot\""), "{html}");
+    assert!(html.contains("<b>1</b><span>sessions</span>"), "a rate of sessions that come once: {html}");
+}
+
 #[test]
 fn what_is_no_report_is_told() {
     let folder = tempfile::tempdir().unwrap();

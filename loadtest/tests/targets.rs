@@ -124,22 +124,10 @@ fn mixed_sessions_with_a_server_of_somebody_elses_work() {
     std::fs::write(folder.path().join("file"), "some bytes").unwrap();
     let server = support::Ringftpd::serving(folder.path());
     let target = format!("ftp://{}/file", server.address());
-    for scenario in ["mixed", "abort"] {
-        let output = support::loadtest(&[
-            scenario,
-            "--target",
-            &target,
-            "--sessions",
-            "8",
-            "--warmup",
-            "0s",
-            "--duration",
-            "500ms",
-            "--mix",
-            "small-files=1,upload=4,list=4",
-            "--upload-size",
-            "1K",
-        ]);
+    let mix = ["--mix", "small-files=1,upload=4,list=4", "--upload-size", "1K"];
+    for (scenario, more) in [("mixed", &mix[..]), ("abort", &[])] {
+        let arguments = [scenario, "--target", &target, "--sessions", "8", "--warmup", "0s"];
+        let output = support::loadtest(&[&arguments[..], more, &["--duration", "500ms"]].concat());
         assert_eq!(output.status.code(), Some(0), "{output:?}");
     }
 }

@@ -210,10 +210,6 @@ impl Control {
         self.stream.local().map(|local| local.ip()).map_err(|error| self.slot.failed(error))
     }
 
-    pub(crate) fn slot(&self) -> &Slot {
-        &self.slot
-    }
-
     pub(crate) fn stream(&self) -> &Stream {
         &self.stream
     }

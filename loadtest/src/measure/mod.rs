@@ -7,7 +7,7 @@ mod step;
 mod window;
 
 pub(crate) use processor::{
-    Memory, ProcessorClock, ProcessorSample, ServerUsage, descriptors, memory, own_processor_time,
+    Memory, ProcessorClock, ProcessorSample, ServerUsage, descriptors, memory, own_processor_time, own_wait,
 };
 pub(crate) use recorder::{Live, Recorder};
 pub(crate) use series::Series;

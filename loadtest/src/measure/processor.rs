@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::{Pid, SysconfVar, sysconf};
+use procfs::process::Process;
 use serde::{Deserialize, Serialize};
 
 /// How often a process and its descendants are read again, where some came or went meanwhile.
@@ -166,6 +167,13 @@ fn cgroup_time(folder: &Path) -> anyhow::Result<Duration> {
 /// The processor time of this process alone: a server that it started is a child of it, and counts elsewhere.
 pub(crate) fn own_processor_time() -> Duration {
     ClockId::CLOCK_PROCESS_CPUTIME_ID.now().map_or(Duration::ZERO, Duration::from)
+}
+
+/// How long the threads of this process that are there now have waited for a core which others had.
+pub(crate) fn own_wait() -> Duration {
+    let tasks = Process::myself().and_then(|own| own.tasks()).into_iter().flatten();
+    let waited = tasks.filter_map(|task| task.ok()?.schedstat().ok()).map(|stat| stat.run_delay);
+    Duration::from_nanos(waited.sum())
 }
 
 fn living(pid: Pid) -> nix::Result<Duration> {

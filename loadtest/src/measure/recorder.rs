@@ -53,10 +53,19 @@ pub(crate) struct Recorder {
     pub(crate) units: u64,
     /// Units of an open loop that should have begun while it was measured, and never ended.
     pub(crate) unfinished: u64,
+    /// Units of an open loop that should have begun while it was measured, and those of them that found all sessions busy.
+    pub(crate) due: u64,
+    pub(crate) found_all_busy: u64,
+    /// Units of an open loop that were due and had not ended, halfway through the window and when it closed.
+    pub(crate) backlog_halfway: Option<u64>,
+    pub(crate) backlog_at_close: Option<u64>,
     pub(crate) bytes: u64,
+    /// Files that were stored, at least in part, and not deleted.
+    pub(crate) files_left: u64,
     /// How late the worker's own loop was at each of its ticks.
     pub(crate) lateness: Histogram<u64>,
-    /// How long it stood still, all in all: the sum of the pauses of [`PAUSE_MIN`] or more.
+    /// How long it was late, all in all, and how long it stood still: the sum of the pauses of [`PAUSE_MIN`] or more.
+    pub(crate) late: Duration,
     pub(crate) paused: Duration,
     pub(crate) live: Arc<Live>,
 }
@@ -71,8 +80,14 @@ impl Recorder {
             series: Series::new(&window),
             units: 0,
             unfinished: 0,
+            due: 0,
+            found_all_busy: 0,
+            backlog_halfway: None,
+            backlog_at_close: None,
             bytes: 0,
+            files_left: 0,
             lateness: latencies(),
+            late: Duration::ZERO,
             paused: Duration::ZERO,
             live,
         }
@@ -105,6 +120,24 @@ impl Recorder {
             self.unfinished += count;
             let latency = nanoseconds(now.saturating_duration_since(began));
             self.histograms[Step::Unit as usize].saturating_record_n(latency, count);
+        }
+    }
+
+    /// So many units of an open loop were due at `moment`, and a session had nothing to do and was called for them, or not.
+    pub(crate) fn due(&mut self, moment: Instant, count: u64, is_called: bool) {
+        if self.window.contains(moment) {
+            self.due += count;
+            self.found_all_busy += if is_called { 0 } else { count };
+        }
+    }
+
+    /// So many units of an open loop were due and have not ended.
+    pub(crate) fn backlog(&mut self, now: Instant, units: u64) {
+        if now >= self.window.opens + self.window.duration() / 2 {
+            self.backlog_halfway.get_or_insert(units);
+        }
+        if now >= self.window.closes {
+            self.backlog_at_close.get_or_insert(units);
         }
     }
 
@@ -146,8 +179,10 @@ impl Recorder {
             }
             due += period;
         }
+        let late = self.window.part_in_latencies(first, now);
+        self.late += late;
         if now.saturating_duration_since(first) >= PAUSE_MIN {
-            self.paused += self.window.part_in_latencies(first, now);
+            self.paused += late;
         }
     }
 
@@ -158,6 +193,7 @@ impl Recorder {
             let _ = ours.add(theirs);
         }
         let _ = self.lateness.add(&other.lateness);
+        self.late += other.late;
         self.paused += other.paused;
         for (key, tally) in other.errors {
             let example = tally.example;
@@ -171,7 +207,16 @@ impl Recorder {
         self.series.merge(&other.series);
         self.units += other.units;
         self.unfinished += other.unfinished;
+        self.due += other.due;
+        self.found_all_busy += other.found_all_busy;
+        for (ours, theirs) in [
+            (&mut self.backlog_halfway, other.backlog_halfway),
+            (&mut self.backlog_at_close, other.backlog_at_close),
+        ] {
+            *ours = theirs.map(|theirs| ours.unwrap_or(0) + theirs).or(*ours);
+        }
         self.bytes += other.bytes;
+        self.files_left += other.files_left;
     }
 }
 

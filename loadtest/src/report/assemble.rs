@@ -1,6 +1,9 @@
 //! From measurements to a report.
 
+use std::time::Duration;
+
 use hdrhistogram::Histogram;
+use nix::errno::Errno;
 
 use super::{ErrorCount, Latency, Report, Tester};
 use crate::measure::{Recorder, ServerUsage, Step};
@@ -15,9 +18,15 @@ const PAUSED_SHARE: f64 = 0.001;
 /// server's.
 const LATE_SHARE: f64 = 0.5;
 const LATE_US_MIN: f64 = 1000.0;
-/// A server that does less than this part of what an open loop asks for does not keep up with it; of a few units it cannot be told.
-const KEPT_UP_SHARE: f64 = 0.95;
-const MISSING_MIN: f64 = 2.0;
+/// Where threads waited for a core in as large a part of the time in which the loops were late, it is others that made them.
+const OTHERS_SHARE: f64 = 0.5;
+/// A server does not keep up with an open loop where what waits became more in the second half of the time, by that part of what was due
+/// in it; of a few units it cannot be told. In the first half sessions may fill up with what takes long, and no longer for it.
+const GROWN_SHARE: f64 = 0.05;
+const GROWN_MIN: f64 = 2.0;
+/// Where as large a part of the units found all sessions busy, there were too few; one may come before the first session is there.
+const ALL_BUSY_SHARE: f64 = 0.05;
+const ALL_BUSY_MIN: u64 = 2;
 const GIB: f64 = 1_073_741_824.0;
 /// Points of a percentile curve in each halving of the distance to 1.
 const POINTS_PER_HALVING: u32 = 4;
@@ -33,6 +42,7 @@ pub(crate) struct Findings {
     pub(crate) leftovers: Vec<String>,
     pub(crate) connection_table_full: bool,
     pub(crate) tester_processor_s: f64,
+    pub(crate) tester_waited: Duration,
     pub(crate) warnings: Vec<String>,
     pub(crate) server: Option<ServerUsage>,
 }
@@ -44,8 +54,11 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
         |amount: f64| if findings.measured_s > 0.0 { amount / findings.measured_s } else { 0.0 };
     let (units_per_s, processors) =
         (each_second(count(recorder.units)), each_second(findings.tester_processor_s));
-    let mut tester = tester(recorder, processors, findings.measured_s, findings.workers);
-    tester.warnings.extend(not_kept_up(plan.rate, recorder, units_per_s, findings.measured_s));
+    let mut tester =
+        tester(recorder, processors, findings.tester_waited, findings.measured_s, findings.workers);
+    tester.warnings.extend(not_kept_up(plan, recorder, units_per_s));
+    tester.warnings.extend(all_busy(plan, recorder));
+    tester.warnings.extend(exhausted(plan.sources.len(), recorder));
     tester.warnings.extend(findings.warnings);
     if findings.connection_table_full {
         tester.warnings.push(String::from(
@@ -77,7 +90,7 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
         bytes: recorder.bytes,
         latencies: latencies(recorder),
         errors: errors(recorder),
-        remarks: remarks(recorder),
+        remarks: remarks(plan.scenario, recorder),
         leftovers: findings.leftovers,
         tester,
         server,
@@ -90,7 +103,14 @@ fn pace(plan: &Plan) -> String {
         return String::from("closed loop: every session logs in once, and stays");
     }
     if plan.scenario.has_rounds() {
-        return String::from("closed loop, in rounds: all sessions get ready, then all go at once");
+        let most = plan.data_connections_max;
+        return if most < plan.sessions {
+            format!(
+                "closed loop, in rounds: all sessions get ready, then {most} go at once, which descriptors are left for (ulimit -n)"
+            )
+        } else {
+            String::from("closed loop, in rounds: all sessions get ready, then all go at once")
+        };
     }
     match plan.rate {
         Some(rate) => format!(
@@ -127,24 +147,58 @@ fn latency(step: Step, histogram: &Histogram<u64>) -> Latency {
 }
 
 /// What to say of an open loop whose server did less than it was asked for.
-fn not_kept_up(rate: Option<f64>, recorder: &Recorder, units_per_s: f64, measured_s: f64) -> Option<String> {
-    let rate = rate?;
-    let missing = rate * measured_s - count(recorder.units);
-    let falls_behind = missing >= MISSING_MIN && units_per_s < KEPT_UP_SHARE * rate;
+fn not_kept_up(plan: &Plan, recorder: &Recorder, units_per_s: f64) -> Option<String> {
+    let (halfway, at_close) = recorder.backlog_halfway.zip(recorder.backlog_at_close)?;
+    let grown = count(at_close.saturating_sub(halfway));
+    let falls_behind = grown >= GROWN_MIN && grown >= GROWN_SHARE * count(recorder.due) / 2.0;
     falls_behind.then(|| {
         format!(
-            "asked for {rate} a second, the server did {units_per_s:.1}: what waits becomes more as long as the run lasts, and \
-             latencies say how long that was"
+            "asked for {} a second, the server did {units_per_s:.1} with {} sessions: {halfway} units waited for their end halfway, \
+             and {at_close} at the close; latencies of such a run grow with its length",
+            plan.rate.unwrap_or_default(),
+            plan.sessions
         )
     })
 }
 
-fn remarks(recorder: &Recorder) -> Vec<(String, u64)> {
+/// What to say of an open loop that had too few sessions.
+fn all_busy(plan: &Plan, recorder: &Recorder) -> Option<String> {
+    let (due, busy) = (recorder.due, recorder.found_all_busy);
+    (busy >= ALL_BUSY_MIN && count(busy) >= ALL_BUSY_SHARE * count(due)).then(|| {
+        format!(
+            "{busy} of {due} units that were due found all {} sessions busy, and waited for one: more of them may do more \
+             (--sessions)",
+            plan.sessions
+        )
+    })
+}
+
+/// What to say where the tester's own machine had no more of something, and no server's fault it was.
+fn exhausted(sources: usize, recorder: &Recorder) -> Vec<String> {
+    let ports = format!(
+        "local ports: more addresses to come from have more of them (--source-addresses, now {sources})"
+    );
+    let descriptors =
+        String::from("descriptors: fewer sessions need fewer (--sessions), or allow it more (ulimit -n)");
+    let kinds = [(Errno::EADDRNOTAVAIL, ports), (Errno::EMFILE, descriptors)];
+    let told = kinds.into_iter().filter_map(|(kind, what)| {
+        let kind = format!("{kind:?}");
+        let tallies = recorder.errors.iter().filter(|((_, of), _)| *of == kind);
+        let count = tallies.map(|(_, tally)| tally.count).sum::<u64>();
+        (count > 0).then(|| {
+            format!("{count} errors {kind} are the tester's and not the server's: it ran out of {what}")
+        })
+    });
+    told.collect()
+}
+
+fn remarks(scenario: Scenario, recorder: &Recorder) -> Vec<(String, u64)> {
     // Of what was compared it is told of how many, in one line.
     let stored = recorder.remarks.get(STORED).copied();
+    let while_measured = if scenario == Scenario::Upload { "" } else { ", in the server's processor time" };
     let name = |name: &str| match stored {
         Some(stored) if [COMPARED_BY_HASH, COMPARED_BY_FETCHING].contains(&name) => {
-            format!("of {stored} {name}")
+            format!("of {stored} {name}{while_measured}")
         }
         _ => name.to_owned(),
     };
@@ -168,12 +222,19 @@ fn errors(recorder: &Recorder) -> Vec<ErrorCount> {
     count.collect()
 }
 
-fn tester(recorder: &Recorder, processors: f64, measured_s: f64, workers: usize) -> Tester {
+fn tester(recorder: &Recorder, processors: f64, waited: Duration, measured_s: f64, workers: usize) -> Tester {
     #[expect(clippy::cast_precision_loss, reason = "a number of cores")]
     let cores = workers.max(1) as f64;
     let processor_share = processors / cores;
     let is_saturated = processor_share > SATURATED_SHARE;
-    let others = if is_saturated { "" } else { " (others take its cores)" };
+    let waited_s = waited.as_secs_f64();
+    let why = if is_saturated {
+        String::new()
+    } else if waited_s >= OTHERS_SHARE * recorder.late.as_secs_f64() {
+        format!(" (others had its cores for {:.1} ms)", waited_s / cores * 1000.0)
+    } else {
+        String::from(" (its own work came in bursts, or it was stopped)")
+    };
     let mut warnings = Vec::new();
     if is_saturated {
         warnings.push(format!(
@@ -186,7 +247,7 @@ fn tester(recorder: &Recorder, processors: f64, measured_s: f64, workers: usize)
     let (lateness_max_us, paused_s) = (microseconds(recorder.lateness.max()), recorder.paused.as_secs_f64());
     if paused_s / cores > PAUSED_SHARE * measured_s {
         warnings.push(format!(
-            "the tester itself stood still for {:.1} ms of the {:.0} ms measured, for up to {:.1} ms at once{others}: rates, and \
+            "the tester itself stood still for {:.1} ms of the {:.0} ms measured, for up to {:.1} ms at once{why}: rates, and \
              the latencies of what was due meanwhile, are its own",
             paused_s / cores * 1000.0,
             measured_s * 1000.0,
@@ -196,9 +257,11 @@ fn tester(recorder: &Recorder, processors: f64, measured_s: f64, workers: usize)
     let units = &recorder.histograms[Step::Unit as usize];
     for (name, quantile) in [("p99", 0.99), ("p99.9", 0.999)] {
         let (late_us, unit_us) = (late_us(quantile), microseconds(units.value_at_quantile(quantile)));
-        if !units.is_empty() && late_us >= LATE_US_MIN && late_us >= LATE_SHARE * unit_us {
+        // What is later than units take was late while no unit waited for it.
+        if !units.is_empty() && late_us >= LATE_US_MIN && (LATE_SHARE * unit_us..=unit_us).contains(&late_us)
+        {
             warnings.push(format!(
-                "the tester's loops were late by {:.1} ms at {name}{others}, and the {name} of the units is {:.1} ms: it is as \
+                "the tester's loops were late by {:.1} ms at {name}{why}, and the {name} of the units is {:.1} ms: it is as \
                  much the tester's as the server's",
                 late_us / 1000.0,
                 unit_us / 1000.0,
@@ -211,6 +274,7 @@ fn tester(recorder: &Recorder, processors: f64, measured_s: f64, workers: usize)
         lateness_p999_us: late_us(0.999),
         lateness_max_us,
         paused_s,
+        waited_s,
         warnings,
     }
 }
@@ -229,12 +293,13 @@ fn count(number: u64) -> f64 {
 mod tests {
     use super::*;
     use std::sync::Arc;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
+    use crate::failure::{Cause, Failure};
     use crate::measure::Window;
 
-    /// Ten seconds whose units each took `unit`, in which the loop stood still for so long, once.
-    fn after_a_pause(pause: Duration, unit: Duration) -> Tester {
+    /// Ten seconds whose units each took `unit`, in which the loop stood still for so long, once, and others had the core.
+    fn after_a_pause(pause: Duration, unit: Duration, waited: Duration) -> Tester {
         let began = Instant::now();
         let (second, period) = (Duration::from_secs(1), Duration::from_millis(10));
         let mut recorder = Recorder::new(Window::new(began, Duration::ZERO, 10 * second), Arc::default());
@@ -244,21 +309,44 @@ mod tests {
         }
         let swallowed = u32::try_from(pause.as_nanos() / period.as_nanos()).unwrap() + 1;
         recorder.ticked(began + 9 * second, period, swallowed, began + 9 * second + pause);
-        tester(&recorder, 0.1, 10.0, 1)
+        tester(&recorder, 0.1, waited, 10.0, 1)
+    }
+
+    #[test]
+    fn what_the_tester_ran_out_of_is_not_put_on_the_server() {
+        let mut recorder =
+            Recorder::new(Window::new(Instant::now(), Duration::ZERO, Duration::ZERO), Arc::default());
+        let mut fail = |errno: Errno| {
+            let cause = Cause::Io(std::io::Error::from_raw_os_error(errno as i32));
+            recorder.failure(&Failure { step: Step::Connect, cause }, Instant::now());
+        };
+        fail(Errno::ECONNREFUSED);
+        fail(Errno::EADDRNOTAVAIL);
+        fail(Errno::EADDRNOTAVAIL);
+        let warnings = exhausted(8, &recorder);
+        assert!(warnings[0].starts_with("2 errors EADDRNOTAVAIL are the tester's"), "{warnings:?}");
+        assert!(warnings[0].contains("--source-addresses, now 8"), "{warnings:?}");
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
     }
 
     #[test]
     fn one_pause_of_the_tester_is_told_where_it_matters() {
         let millisecond = Duration::from_millis(1);
-        let tester = after_a_pause(1000 * millisecond, millisecond);
-        assert!(tester.warnings[0].contains("stood still for 1000.0 ms of the 10000 ms"), "{tester:?}");
-        assert!(
-            tester.warnings[1].contains("late by 9") && tester.warnings[1].contains("at p99"),
-            "{tester:?}"
-        );
-        assert_eq!(tester.warnings.len(), 3, "{tester:?}");
+        let tester = after_a_pause(1000 * millisecond, 1200 * millisecond, 900 * millisecond);
+        let warnings = &tester.warnings;
+        assert!(warnings[0].contains("stood still for 1000.0 ms of the 10000 ms"), "{tester:?}");
+        assert!(warnings[0].contains("(others had its cores for 900.0 ms)"), "{tester:?}");
+        assert!(warnings[1].contains("late by 9") && warnings[1].contains("at p99"), "{tester:?}");
+        assert_eq!(warnings.len(), 3, "{tester:?}");
+        // Nobody had the core, and no unit took as long as the loop was late.
+        let tester = after_a_pause(1000 * millisecond, millisecond, Duration::ZERO);
+        assert!(tester.warnings[0].contains("(its own work came in bursts"), "{tester:?}");
+        assert_eq!(tester.warnings.len(), 1, "{tester:?}");
         // In less than a thousandth of the time, and not with units that take longer themselves.
-        assert_eq!(after_a_pause(4 * millisecond, 20 * millisecond).warnings, Vec::<String>::new());
-        assert_eq!(after_a_pause(Duration::ZERO, millisecond).warnings, Vec::<String>::new());
+        assert_eq!(
+            after_a_pause(4 * millisecond, 20 * millisecond, Duration::ZERO).warnings,
+            Vec::<String>::new()
+        );
+        assert_eq!(after_a_pause(Duration::ZERO, millisecond, Duration::ZERO).warnings, Vec::<String>::new());
     }
 }

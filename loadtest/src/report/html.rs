@@ -12,7 +12,12 @@ const MARK: &str = "/*REPORTS*/[]";
 ///
 /// If a report cannot be written as JSON, which a finite report always can.
 pub(crate) fn page(reports: &[(String, Report)]) -> serde_json::Result<String> {
+    let mut data = serde_json::to_value(reports)?;
+    for ((_, report), data) in reports.iter().zip(data.as_array_mut().into_iter().flatten()) {
+        // Numbers of a script have 53 bits.
+        data[1]["seed"] = report.seed.to_string().into();
+    }
     // `</script>` in a name would end the script.
-    let data = serde_json::to_string(reports)?.replace('<', "\\u003c");
+    let data = data.to_string().replace('<', "\\u003c");
     Ok(PAGE.replace(MARK, &data))
 }

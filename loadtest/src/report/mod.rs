@@ -96,6 +96,9 @@ pub(crate) struct Tester {
     /// How long its loops stood still, in seconds, taken together.
     #[serde(default)]
     pub(crate) paused_s: f64,
+    /// How long its threads waited for cores that others had, in seconds, taken together.
+    #[serde(default)]
+    pub(crate) waited_s: f64,
     /// What that means for the figures, if anything.
     pub(crate) warnings: Vec<String>,
 }
@@ -112,6 +115,10 @@ impl Report {
 
     /// Whether everything went as it should.
     pub(crate) fn is_clean(&self) -> bool {
-        self.errors.is_empty() && self.ended_early.is_none() && self.leftovers.is_empty() && self.units > 0
+        self.errors.is_empty()
+            && self.units_unfinished == 0
+            && self.ended_early.is_none()
+            && self.leftovers.is_empty()
+            && self.units > 0
     }
 }

@@ -45,8 +45,8 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new(window: Window, quiet: bool) -> Self {
-        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
+    pub(crate) fn new(window: Window) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
             let whole = (window.closes - window.began).as_millis();
             let bar = ProgressBar::new(u64::try_from(whole).unwrap_or(u64::MAX));
             let style = ProgressStyle::with_template("{bar:30} {msg}");

@@ -39,7 +39,10 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
             report.unit
         )?;
     }
-    write!(out, "\n  {} {}s, {:.1} a second", report.units, report.unit, report.units_per_s)?;
+    write!(out, "\n  {} {}s", report.units, report.unit)?;
+    if report.scenario != Scenario::Idle {
+        write!(out, ", {:.1} a second", report.units_per_s)?;
+    }
     if report.bytes > 0 && report.measured_s > 0.0 {
         #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
         let rate = report.bytes as f64 / report.measured_s / (1024.0 * 1024.0);
@@ -49,6 +52,9 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
     let others = report.error_count() - report.errors_measured();
     if others > 0 {
         write!(out, " (and {others} before or after)")?;
+    }
+    if report.units_unfinished > 0 {
+        write!(out, ", {} that were due did not end", report.units_unfinished)?;
     }
     writeln!(out)?;
     write_latencies(out, report)?;

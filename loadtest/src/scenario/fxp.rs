@@ -27,6 +27,7 @@ pub(super) async fn session(slot: Rc<Slot>) -> Result<(), Failure> {
         };
         let (path, content) = slot.file_at(from_side);
         let name = upload::name(&slot, to_side);
+        slot.leaves_a_file(to_side, true);
         let (send, store) = (Command::Retr(path), Command::Stor(&name));
         if (number / 2).is_multiple_of(2) {
             transfer(&slot, (&mut *from, &send), (&mut *to, &store)).await?;
@@ -41,8 +42,7 @@ pub(super) async fn session(slot: Rc<Slot>) -> Result<(), Failure> {
             });
         }
         slot.remark(upload::STORED);
-        upload::compare(&slot, to, &name, content).await?;
-        to.command(&Command::Dele(&name), &[250]).await?;
+        upload::compare_and_delete(&slot, to, to_side, content).await?;
     }
     server.quit().await?;
     other.quit().await

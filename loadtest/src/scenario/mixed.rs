@@ -67,7 +67,10 @@ pub(super) async fn session(slot: Rc<Slot>) -> Result<(), Failure> {
     while let Some(unit) = slot.begin().await {
         match slot.plan.mix.choose(slot.random.next()) {
             Scenario::SmallFiles => small_files::once(&slot).await?,
-            Scenario::Upload => upload::once(&slot).await?,
+            Scenario::Upload => {
+                upload::once(&slot, unit).await?;
+                continue;
+            }
             Scenario::List => {
                 let mut control = Control::ready(&slot).await?;
                 list::once(&slot, &mut control).await?;

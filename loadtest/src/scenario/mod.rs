@@ -105,11 +105,16 @@ impl Scenario {
     /// How many descriptors a session has at most.
     pub(crate) fn descriptors_per_session(self) -> u64 {
         match self {
-            // The data connections of the passive storm go through a gate.
+            // The data connections of the passive storm are not counted: they go through a gate.
             Self::Login | Self::Noop | Self::Idle | Self::Pasv => 1,
             Self::ConnectBack => 3,
             _ => 2,
         }
+    }
+
+    /// Whether there are as many data connections at once as descriptors are left for.
+    pub(crate) fn data_connections_are_gated(self) -> bool {
+        self == Self::Pasv
     }
 
     /// How many local ports a session takes for itself: that of its control connection, and one that it listens on.
@@ -148,6 +153,11 @@ impl Scenario {
     /// Whether files are fetched.
     pub(crate) fn fetches(self) -> bool {
         !matches!(self, Self::Login | Self::Noop | Self::Upload | Self::List | Self::Idle)
+    }
+
+    /// Whether there is a small file among them.
+    pub(crate) fn fetches_small_files(self) -> bool {
+        self.fetches() && !matches!(self, Self::Download | Self::Abort | Self::Fxp)
     }
 
     /// Whether files are stored.

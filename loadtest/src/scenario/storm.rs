@@ -23,8 +23,8 @@ pub(super) async fn rounds<R>(
         let outcome = match ready {
             None => Ok(()),
             Some(Ok(ready)) => {
-                let unit = slot.begin_now();
                 let _inside = slot.unhurried(slot.desk.transferring.enter()).await;
+                let unit = slot.begin_now();
                 let outcome = slot.within_time(go(&slot, ready)).await;
                 if outcome.is_ok() {
                     slot.complete(unit);

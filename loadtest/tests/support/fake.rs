@@ -20,14 +20,30 @@ pub(crate) struct Faults {
     pub(crate) stall_at_noop: Option<(u64, Duration)>,
     /// Every `NOOP` takes the whole server that long.
     pub(crate) noop_takes: Duration,
+    /// Every `NOOP` takes its session that long.
+    pub(crate) noop_takes_each: Duration,
+    /// All connections but the first are refused, and every tenth after it.
+    pub(crate) refuses_most: bool,
     /// Nobody is answered any more from this `NOOP` on.
     pub(crate) silent_from_noop: Option<u64>,
     /// The answer to `NOOP`, if it is not 200.
     pub(crate) noop: Option<&'static str>,
+    /// Only the first is answered so.
+    pub(crate) only_first_noop: bool,
     /// Every file after so many has other bytes.
     pub(crate) other_bytes_after: Option<u64>,
     /// No directory is listed.
     pub(crate) lists_nothing: bool,
+    /// Directories are listed as if they were empty.
+    pub(crate) hides_files: bool,
+    /// An upload changes only the beginning of a file that is there.
+    pub(crate) keeps_tails: bool,
+    /// Every `STOR` is refused from this one on.
+    pub(crate) refuses_to_store_from: Option<u64>,
+    /// Nothing is deleted.
+    pub(crate) deletes_nothing: bool,
+    /// To fetch what was stored takes that long.
+    pub(crate) fetching_stored_takes: Duration,
     /// What comes of every file and listing, from which one on.
     pub(crate) then: Then,
     /// So many come as they should before that.
@@ -58,6 +74,8 @@ pub(crate) enum Then {
 struct State {
     faults: Faults,
     noops: AtomicU64,
+    connections: AtomicU64,
+    uploads: AtomicU64,
     sent: AtomicU64,
     /// The beginnings of what was stored.
     stored: Mutex<BTreeMap<String, Vec<u8>>>,
@@ -100,6 +118,10 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
     let mut replies = connection.try_clone()?;
     let mut say = |reply: &str| replies.write_all(format!("{reply}\r\n").as_bytes());
     let mut data = Data::None;
+    let number = state.connections.fetch_add(1, Ordering::Relaxed);
+    if state.faults.refuses_most && !number.is_multiple_of(10) {
+        return say("421 Too many.");
+    }
     if state.faults.will_be_ready {
         say("120 In a minute.")?;
     }
@@ -132,22 +154,28 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                 say("200 I shall.")?;
             }
             "OPTS" if state.faults.hangs_up_on_opts => return Ok(()),
+            "DELE" if state.faults.deletes_nothing => say("550 It stays.")?,
             "DELE" => {
                 let was_there = state.stored.lock().unwrap().remove(argument).is_some();
                 say(if was_there { "250 It is gone." } else { "550 There is none." })?;
             }
             "RETR" if state.stored.lock().unwrap().contains_key(argument) => {
                 say("150 Here it is.")?;
+                sleep(state.faults.fetching_stored_takes);
                 let bytes = state.stored.lock().unwrap()[argument].clone();
                 data.open(None)?.write_all(&bytes)?;
                 say("226 Done.")?;
             }
+            "CWD" => say("250 You are there.")?,
             "NLST" if state.faults.lists_nothing => say("550 No files.")?,
+            // It takes options for names.
+            "NLST" if argument.starts_with('-') => say("550 There is no such directory.")?,
             "RETR" | "NLST" | "MLSD" => {
                 say("150 Here it is.")?;
                 let number = state.sent.fetch_add(1, Ordering::Relaxed);
                 let is_other = state.faults.other_bytes_after.is_some_and(|right| number >= right);
                 let bytes = match verb {
+                    "NLST" if state.faults.hides_files => String::new(),
                     "NLST" => state.stored.lock().unwrap().keys().map(|name| format!("{name}\r\n")).collect(),
                     "MLSD" => "type=file; one\r\ntype=file; two\r\n".to_owned(),
                     _ if is_other => "not what it was".to_owned(),
@@ -171,12 +199,23 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                 say("226 Done.")?;
             }
             "STOR" => {
+                let number = state.uploads.fetch_add(1, Ordering::Relaxed);
+                if state.faults.refuses_to_store_from.is_some_and(|from| number >= from) {
+                    say("550 No more.")?;
+                    continue;
+                }
                 say("150 Go on.")?;
                 // Whatever became of the connection, the file is published: that is the fault of this server.
                 let (mut connection, mut kept) = (data.open(None)?, Vec::new());
                 let _ = (&connection).take(KEPT_BYTES_MAX).read_to_end(&mut kept);
                 let _ = std::io::copy(&mut connection, &mut std::io::sink());
-                state.stored.lock().unwrap().insert(argument.to_owned(), kept);
+                let mut stored = state.stored.lock().unwrap();
+                if let Some(before) = stored.get(argument).filter(|_| state.faults.keeps_tails) {
+                    kept.truncate(8);
+                    kept.extend(before.iter().skip(8));
+                }
+                stored.insert(argument.to_owned(), kept);
+                drop(stored);
                 say("226 Stored.")?;
             }
             "QUIT" => return say("221 Bye."),
@@ -196,6 +235,8 @@ fn noop(state: &State) -> Option<&'static str> {
     }
     sleep(state.faults.noop_takes);
     drop(turn);
+    sleep(state.faults.noop_takes_each);
     let is_silent = state.faults.silent_from_noop.is_some_and(|from| number >= from);
-    (!is_silent).then_some(state.faults.noop.unwrap_or("200 Done."))
+    let other = state.faults.noop.filter(|_| number == 0 || !state.faults.only_first_noop);
+    (!is_silent).then_some(other.unwrap_or("200 Done."))
 }

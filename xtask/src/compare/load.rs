@@ -39,6 +39,9 @@ pub(crate) struct Load<'a> {
     pub(crate) scratch: &'a Path,
 }
 
+/// These are measured from their beginning.
+const WITHOUT_WARMUP: [&str; 3] = ["pasv", "connect-back", "idle"];
+
 impl Load<'_> {
     /// Runs a scenario of the load tester against `server`.
     ///
@@ -57,7 +60,10 @@ impl Load<'_> {
         let mut command = Command::new("taskset");
         command.arg("-c").arg(self.core.to_string()).arg(self.loadtest).arg(scenario);
         command.arg("--target").arg(format!("ftp://{}/{path}", server.address));
-        command.args(["--duration", &format!("{}ms", self.duration_ms), "--warmup", "500ms", "--seed", "1"]);
+        command.args(["--duration", &format!("{}ms", self.duration_ms), "--seed", "1"]);
+        if !WITHOUT_WARMUP.contains(&scenario) {
+            command.args(["--warmup", "500ms"]);
+        }
         command.args(["--timeout", "10s", "--server-pid", &server.pid().to_string()]);
         command.arg("--server-cgroup").arg(server.cgroup.folder()).arg("--json").arg(&json).args(more);
         let output = command.output().context("cannot run taskset")?;
