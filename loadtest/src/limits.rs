@@ -183,14 +183,20 @@ pub(crate) fn check_rate(
     Ok(())
 }
 
-/// How many local ports a source address has, if the kernel tells.
-fn local_ports() -> anyhow::Result<Option<usize>> {
+/// The ports that the kernel gives whoever names none, if it tells.
+pub(crate) fn ports_of_the_kernels_choice() -> anyhow::Result<Option<RangeInclusive<usize>>> {
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
         .context("cannot tell which ports may be used")?;
     let mut ends = range.split_whitespace().filter_map(|end| end.parse::<usize>().ok());
     let (Some(low), Some(high)) = (ends.next(), ends.next()) else { return Ok(None) };
+    Ok(Some(low..=high))
+}
+
+/// How many local ports a source address has, if the kernel tells.
+fn local_ports() -> anyhow::Result<Option<usize>> {
+    let Some(range) = ports_of_the_kernels_choice()? else { return Ok(None) };
     let reserved = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default();
-    Ok(Some((low..=high).count() - reserved_ports(&reserved, low..=high)))
+    Ok(Some(range.clone().count() - reserved_ports(&reserved, range)))
 }
 
 /// How many ports of a range are kept for somebody who asks for them by number, where the kernel says it so: `8080,50000-50010`.

@@ -13,11 +13,16 @@ use nix::unistd::Pid;
 
 use super::affinity::on_cores;
 use crate::interrupt;
+use crate::limits::ports_of_the_kernels_choice;
 
 /// How long a server may take until it listens, and until it ends.
 const START_MAX: Duration = Duration::from_secs(10);
 const END_MAX: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Below are the ports of well-known services.
+const PORT_MIN: u16 = 10_000;
+const PORTS_TRIED_MAX: usize = 100;
 
 /// How a server is started: words, in which `{dir}` and `{port}` stand for the directory and the port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,10 +156,15 @@ impl Drop for OwnServer {
     }
 }
 
-/// A port that nobody has at this moment.
+/// A port that nobody has at this moment, and that the kernel gives nobody who names none: until the server has it, a connection or a
+/// listener of another program could take it, and be taken for the server.
 fn free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
-    Ok(listener.local_addr()?.port())
+    let below = ports_of_the_kernels_choice()?.map_or(0, |ports| *ports.start());
+    let below = u16::try_from(below).unwrap_or(u16::MAX);
+    let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?.local_addr().ok();
+    let random = || (below > PORT_MIN).then(|| rand::random_range(PORT_MIN..below));
+    let found = (0..PORTS_TRIED_MAX).find_map(|_| random().and_then(is_free)).or_else(|| is_free(0));
+    Ok(found.context("cannot find a free port")?.port())
 }
 
 #[cfg(test)]
@@ -177,6 +187,16 @@ mod tests {
         let command = ServerCommand::parse("roofline 127.0.0.1:{port}", 1, false).unwrap();
         assert_eq!(command.filled(Path::new("/srv"), 7), ["roofline", "127.0.0.1:7"]);
         assert!(ServerCommand::parse(" ", 1, false).is_err());
+    }
+
+    #[test]
+    fn no_other_program_gets_the_port_by_chance() {
+        let ports = ports_of_the_kernels_choice().unwrap().unwrap();
+        for _ in 0..100 {
+            let port = usize::from(free_port().unwrap());
+            // Unless next to no port is left.
+            assert!(!ports.contains(&port) || *ports.start() < 11_000, "{port} of {ports:?}");
+        }
     }
 
     #[test]
