@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use fuser::{
     BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
@@ -144,6 +144,19 @@ impl SlowFileSystem {
         self.shut_for(&[Request::Syncing]);
     }
 
+    /// Waits until this process has no file of it open: a worker's threads outlive it by the job that they do.
+    fn wait_until_closed(&self) {
+        let is_open = || {
+            let descriptors = std::fs::read_dir("/proc/self/fd").expect("this process");
+            let mut targets = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+            targets.any(|target| target.starts_with(self.root()))
+        };
+        let give_up_at = Instant::now() + HELD_MAX;
+        while is_open() && Instant::now() < give_up_at {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     fn shut_for(&self, requests: &'static [Request]) {
         self.gate.lock().shut = requests;
     }
@@ -194,6 +207,7 @@ impl Drop for SlowFileSystem {
     fn drop(&mut self) {
         self.gate.lock().shut = &[];
         self.gate.changed.notify_all();
+        self.wait_until_closed();
         if let Some(session) = self.session.take() {
             let ended = session.umount_and_join();
             assert!(ended.is_ok() || thread::panicking(), "{ended:?}");
