@@ -67,16 +67,19 @@ impl Ssh {
             return Err(TunnelError::InvalidHost(options.ssh_host.clone()));
         }
         let directory = tempfile::Builder::new().prefix("ringftpd-tunnel-").tempdir()?;
-        let mut child = start_master(options, &control_socket(&directory))?;
+        let watchdog = Watchdog::start(directory.path())?;
+        let started = start_master(options, &control_socket(&directory));
+        let mut child = started.inspect_err(|_| watchdog.dismiss())?;
+        watchdog.watch(child.id()).inspect_err(|_| {
+            let _ = child.kill();
+            let _ = child.wait();
+            watchdog.dismiss();
+        })?;
         let complaints = Arc::new(Complaints::default());
         if let Some(stderr) = child.stderr.take() {
             let (complaints, stop) = (Arc::clone(&complaints), stop.clone());
             thread::Builder::new().spawn(move || listen_to(stderr, &complaints, &stop))?;
         }
-        let watchdog = Watchdog::start(child.id(), directory.path()).inspect_err(|_| {
-            let _ = child.kill();
-            let _ = child.wait();
-        })?;
         let (program, host) = (options.ssh_program.clone(), options.ssh_host.clone());
         let ssh = Self { program, host, complaints, child: Mutex::new(child), watchdog, directory };
         ssh.wait_until_connected(stop)?;
