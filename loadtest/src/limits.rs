@@ -22,6 +22,10 @@ const SERVERS_OWN_PER_WORKER: u64 = 16;
 const SERVERS_KEPT_PART: u64 = 4;
 const SERVERS_KEPT_MAX: u64 = 1024;
 
+/// What a transfer of a storm takes of it: its connection and its file, and as much again for the one before, which it may be about to
+/// close.
+const SERVERS_PER_TRANSFER: u64 = 4;
+
 /// Most units a second that one worker's clock is asked to begin. None has been seen to get near it.
 const RATE_PER_WORKER_MAX: f64 = 1e6;
 
@@ -83,8 +87,8 @@ pub(crate) fn check_descriptors(
     runtime::reserve_descriptors(reserved).context("cannot make room for the descriptors")?;
     let data_connections = if scenario.data_connections_are_gated() {
         let ours = hard - DESCRIPTORS_OWN - sessions as u64;
-        // Each has a file with it there.
-        let servers = server_workers.map(|workers| (servers_free(hard, workers) - sessions as u64) / 2);
+        let servers = server_workers
+            .map(|workers| (servers_free(hard, workers) - sessions as u64) / SERVERS_PER_TRANSFER);
         sessions.min(usize::try_from(servers.map_or(ours, |servers| ours.min(servers))).unwrap_or(usize::MAX))
     } else {
         sessions
