@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use runtime::{begin_long_turn, end_long_turn, spawn};
-use support::on_each_backend;
+use support::{on_each_backend, one_turn};
 
 /// Longer than after what another long turn has to wait for the next turn of the worker.
 const LONG: Duration = Duration::from_millis(1);
@@ -19,19 +19,6 @@ const SHORT_STEPS: usize = 50;
 fn takes_long() {
     let began = Instant::now();
     while began.elapsed() < LONG {}
-}
-
-/// Lets the worker go round once.
-async fn goes_round() {
-    let mut is_round = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut is_round, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 #[test]
@@ -45,7 +32,7 @@ fn a_short_step_waits_for_one_long_turn_and_long_ones_wait_for_each_other() {
                     spawn(async move {
                         loop {
                             if begins_anew {
-                                goes_round().await;
+                                one_turn().await;
                                 begin_long_turn().await;
                             } else {
                                 end_long_turn().await;
@@ -59,7 +46,7 @@ fn a_short_step_waits_for_one_long_turn_and_long_ones_wait_for_each_other() {
             let all = || turns.iter().map(Cell::get).sum::<usize>();
             for _ in 0..SHORT_STEPS {
                 let before = all();
-                goes_round().await;
+                one_turn().await;
                 assert!(all() - before <= 1, "{} long turns for one short step", all() - before);
             }
             // Nobody is left behind either.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use runtime::{
     ConnectOptions, Interest, ListenOptions, Listener, connect, end_long_turn, sleep_until, spawn,
 };
-use support::{connected_pair, exchange, loopback, on_each_backend};
+use support::{connected_pair, exchange, loopback, on_each_backend, one_turn};
 
 #[test]
 fn what_is_sent_comes_back_from_an_echo() {
@@ -266,17 +266,4 @@ fn whoever_accepts_without_a_pause_leaves_the_worker_to_others() {
         assert!(most_at_once <= CONNECTIONS / 4, "{most_at_once} were accepted in one turn");
         drop(peers);
     });
-}
-
-/// Lets all others go first that are ready.
-async fn one_turn() {
-    let mut was_polled = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut was_polled, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

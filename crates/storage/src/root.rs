@@ -16,6 +16,9 @@ use crate::{FileSystemKind, MountId, StorageError};
 /// How often a resolution is tried again that a concurrent rename or mount disturbed (`EAGAIN`, openat2(2)).
 const RESOLUTION_TRIES_MAX: u32 = 32;
 
+/// Known to kernels since 5.12 and to libc, not to nix.
+const RESOLVE_CACHED: ResolveFlag = ResolveFlag::from_bits_retain(nix::libc::RESOLVE_CACHED);
+
 /// A served directory: an `O_PATH` descriptor, beneath which every path of a client is resolved by openat2(2).
 ///
 /// Symbolic links are followed as long as they stay inside; one that leaves the root, which every absolute one does,
@@ -78,10 +81,8 @@ impl Root {
     /// otherwise. What lies on a mount of FUSE or of another machine is not opened so, nor what lies on one that
     /// [`Root::kind_of_mount`] was not asked about yet.
     pub(crate) fn resolve_cached(&self, path: &[u8], flags: OFlag) -> Result<OwnedFd, StorageError> {
-        // Known to kernels since 5.12 and to libc, not to nix.
-        let cached = ResolveFlag::from_bits_retain(nix::libc::RESOLVE_CACHED);
         if self.answers_from_cache {
-            match self.open_beneath(path, flags, cached | ResolveFlag::RESOLVE_NO_XDEV) {
+            match self.open_beneath(path, flags, RESOLVE_CACHED | ResolveFlag::RESOLVE_NO_XDEV) {
                 // So the kernel says, too, that the path leads to another mount.
                 Err(StorageError::WouldBlock | StorageError::OutsideRoot) => {}
                 found => return found,
@@ -92,19 +93,18 @@ impl Root {
         }
         // To walk to another mount asks nobody, as long as nothing is opened.
         let walk = OFlag::O_PATH | (flags & (OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW));
-        let found = self.open_beneath(path, walk, cached)?;
+        let found = self.open_beneath(path, walk, RESOLVE_CACHED)?;
         let kind = MountId::of(&found).ok().and_then(|mount| self.mounts.remembered(mount));
         if kind.is_none_or(FileSystemKind::always_waits) {
             return Err(StorageError::WouldBlock);
         }
-        if flags.contains(OFlag::O_PATH) { Ok(found) } else { self.open_beneath(path, flags, cached) }
+        if flags.contains(OFlag::O_PATH) { Ok(found) } else { self.open_beneath(path, flags, RESOLVE_CACHED) }
     }
 
     /// Where whoever looks `path` up has to wait, if at all: behind the longest beginning of it which the kernel has cached. It
     /// never waits itself.
     #[must_use]
     pub fn towards(&self, path: &[u8]) -> Option<Towards> {
-        let cached = ResolveFlag::from_bits_retain(nix::libc::RESOLVE_CACHED);
         let mut mount = MountId::of(&*self.directory).ok();
         let path = RelativePath::of(path).ok()?.as_bytes();
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
@@ -113,7 +113,7 @@ impl Root {
         let (mut known, mut unknown) = (0, ends.len());
         while known < unknown {
             let middle = usize::midpoint(known, unknown);
-            match self.open_beneath(&path[..ends[middle]], OFlag::O_PATH, cached) {
+            match self.walk_cached(&path[..ends[middle]]) {
                 Ok(found) => {
                     mount = MountId::of(&found).ok();
                     known = middle + 1;
@@ -123,14 +123,14 @@ impl Root {
         }
         // A name that is there, and cannot be followed without waiting.
         let is_link = ends.get(known).is_some_and(|end| {
-            self.open_beneath(&path[..*end], OFlag::O_PATH | OFlag::O_NOFOLLOW, cached).is_ok()
+            self.open_beneath(&path[..*end], OFlag::O_PATH | OFlag::O_NOFOLLOW, RESOLVE_CACHED).is_ok()
         });
         Some(Towards { mount: mount?, is_link })
     }
 
     /// Finds `path`, to whatever mount it leads, if the kernel has every name of it cached. It asks nobody and does not wait.
     pub(crate) fn walk_cached(&self, path: &[u8]) -> Result<OwnedFd, StorageError> {
-        self.open_beneath(path, OFlag::O_PATH, ResolveFlag::from_bits_retain(nix::libc::RESOLVE_CACHED))
+        self.open_beneath(path, OFlag::O_PATH, RESOLVE_CACHED)
     }
 
     /// Of what kind the mount is that an open file beneath the root lies on; from then on [`Root::resolve_cached`] knows it.
@@ -162,7 +162,7 @@ impl Root {
     fn open_beneath(&self, path: &[u8], flags: OFlag, resolve: ResolveFlag) -> Result<OwnedFd, StorageError> {
         let beneath = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
         let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(beneath | resolve);
-        let cached_only = resolve.bits() & nix::libc::RESOLVE_CACHED != 0;
+        let cached_only = resolve.contains(RESOLVE_CACHED);
         for _ in 0..RESOLUTION_TRIES_MAX {
             match openat2(&*self.directory, path, how) {
                 // Kernels before 5.12 do not know the flag, and say so.

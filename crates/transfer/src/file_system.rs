@@ -39,6 +39,8 @@ pub(crate) struct FileSystem {
     elsewhere_until: Rc<Cell<Option<Instant>>>,
     /// One that is slow, or hangs, has the threads of these places and no others.
     places: Places,
+    /// For what is over soon, so that it does not wait behind what is read from the disk.
+    places_for_trifles: Places,
 }
 
 /// For so long a kind is believed where the kernel may give the mount's name to another one.
@@ -47,7 +49,6 @@ const BELIEVED_FOR: Duration = Duration::from_secs(1);
 thread_local! {
     static REMEMBERED: RefCell<Vec<Remembered>> = const { RefCell::new(Vec::new()) };
     static PLACES: PlacesOf<MountId> = PlacesOf::default();
-    /// For what is over soon, so that it does not wait behind what is read from the disk.
     static PLACES_FOR_TRIFLES: PlacesOf<MountId> = PlacesOf::default();
 }
 
@@ -84,8 +85,15 @@ fn remember(mount: MountId, mut system: FileSystem) -> Rc<FileSystem> {
 }
 
 impl FileSystem {
-    fn new(kind: FileSystemKind, places: Places) -> FileSystem {
-        FileSystem { kind, allocates_late: false, notes_reads: false, elsewhere_until: Rc::default(), places }
+    fn new(kind: FileSystemKind, places: Places, places_for_trifles: Places) -> FileSystem {
+        FileSystem {
+            kind,
+            allocates_late: false,
+            notes_reads: false,
+            elsewhere_until: Rc::default(),
+            places,
+            places_for_trifles,
+        }
     }
 
     /// The file system that a file is on. One that cannot be found out is taken for one that always has to be waited for.
@@ -103,22 +111,20 @@ impl FileSystem {
     }
 
     async fn asked(mount: Option<MountId>, file: &mut Shared<'_>) -> Result<Rc<FileSystem>, TransferError> {
-        let places = match mount {
+        let (places, for_trifles) = match mount {
             Some(mount) => {
-                file.waits_in(&PLACES_FOR_TRIFLES.with(|places| places.of(mount)));
-                PLACES.with(|places| places.of(mount))
+                (PLACES.with(|places| places.of(mount)), PLACES_FOR_TRIFLES.with(|places| places.of(mount)))
             }
-            None => file.places()?,
+            None => (file.places()?, file.places()?),
         };
-        let answer = file.elsewhere(kernel::mounted).await?;
-        let Ok(mounted) = answer else {
-            return Ok(Rc::new(FileSystem::new(FileSystemKind::Network, places)));
+        let Ok(mounted) = file.elsewhere_in(&for_trifles, kernel::mounted).await? else {
+            return Ok(Rc::new(FileSystem::new(FileSystemKind::Network, places, for_trifles)));
         };
         let kind = FileSystemKind::of_type(mounted.kind);
         let known = FileSystem {
             allocates_late: mounted.kind == EXT4_SUPER_MAGIC,
             notes_reads: kind == FileSystemKind::Disk && mounted.notes_reads,
-            ..FileSystem::new(kind, places)
+            ..FileSystem::new(kind, places, for_trifles)
         };
         Ok(match mount {
             Some(mount) => remember(mount, known),
@@ -138,14 +144,10 @@ impl FileSystem {
     /// Has it noted elsewhere that a file is read, if that may be a write, so that the reads that follow write nothing. Where that
     /// cannot be done, the first of them does it.
     pub(crate) async fn note_read(&self, file: &mut Shared<'_>, offset: u64) {
-        if !self.notes_reads {
-            return;
+        if self.notes_reads {
+            let read = move |file: &File| kernel::read(file, &mut [0], offset);
+            let _ = file.elsewhere_in(&self.places_for_trifles, read).await;
         }
-        if let Ok(mount) = kernel::mount_of(file.file()) {
-            file.waits_in(&PLACES_FOR_TRIFLES.with(|places| places.of(mount)));
-        }
-        let _ = file.elsewhere(move |file| kernel::read(file, &mut [0], offset)).await;
-        file.waits_in(&self.places);
     }
 
     /// Whether a read(2) has to wait for somebody even where the page cache has the bytes.
@@ -198,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_slow_write_moves_the_next_ones_away_for_a_multiple_of_its_time() {
-        let (disk, now) = (FileSystem::new(FileSystemKind::Disk, Places::default()), Instant::now());
+        let (disk, now) =
+            (FileSystem::new(FileSystemKind::Disk, Places::default(), Places::default()), Instant::now());
         assert!(!disk.writes_elsewhere(now));
         disk.wrote(now, QUICK);
         assert!(!disk.writes_elsewhere(now));
@@ -217,7 +220,7 @@ mod tests {
     fn who_always_waits_never_writes_here() {
         let now = Instant::now();
         for kind in [FileSystemKind::UserSpace, FileSystemKind::Network] {
-            let system = FileSystem::new(kind, Places::default());
+            let system = FileSystem::new(kind, Places::default(), Places::default());
             assert!(system.writes_elsewhere(now) && system.writes_elsewhere(now + 2 * ELSEWHERE_MAX));
         }
     }

@@ -65,14 +65,31 @@ impl<'a> Shared<'a> {
         Ok(self.begin_elsewhere(work)?.await?)
     }
 
+    /// The same in other places than those of this file.
+    pub(crate) async fn elsewhere_in<T: Send + 'static>(
+        &mut self,
+        places: &Places,
+        work: impl FnOnce(&File) -> T + Send + 'static,
+    ) -> Result<T, TransferError> {
+        Ok(self.begin_in(places.clone(), work)?.await?)
+    }
+
     /// The same as a future of its own, which can run while the transfer goes on.
     pub(crate) fn begin_elsewhere<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&File) -> T + Send + 'static,
     ) -> Result<impl Future<Output = Result<T, runtime::BlockingError>> + 'static, TransferError> {
+        self.begin_in(self.places()?, work)
+    }
+
+    fn begin_in<T: Send + 'static>(
+        &mut self,
+        places: Places,
+        work: impl FnOnce(&File) -> T + Send + 'static,
+    ) -> Result<impl Future<Output = Result<T, runtime::BlockingError>> + 'static, TransferError> {
         let file = self.handle()?;
         let script = Script::of_this_thread();
-        Ok(self.places()?.blocking(move || script.played(|| work(&file))))
+        Ok(places.blocking(move || script.played(|| work(&file))))
     }
 
     /// Where to wait for this file.

@@ -7,14 +7,15 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use runtime::blocking::PLACES;
-use runtime::{Stream, WorkerObserver, blocking, sleep_until, spawn};
+use runtime::{Stream, Task, WorkerObserver, blocking, sleep_until, spawn};
 use support::slow_file_system::{CACHED, SlowFileSystem, UNCACHED, WRITTEN, contents};
 use support::{connected_pair, file_of, forget, on_each_backend, reader, routes, sample, writer};
-use transfer::{CachePolicy, Progress, Route, TransferOptions, download, upload};
+use transfer::{CachePolicy, Progress, Route, TransferError, TransferOptions, download, upload};
 
 /// Questions that are asked while the file system is silent.
 const QUESTIONS: usize = 200;
@@ -49,6 +50,34 @@ async fn others_are_answered(system: &Arc<SlowFileSystem>) {
     system.open();
 }
 
+/// A download under way, with its file and with who reads it.
+struct Sending {
+    task: Task<(Result<u64, TransferError>, File, Progress)>,
+    peer: JoinHandle<Vec<u8>>,
+}
+
+impl Sending {
+    /// Begins to send the first `bytes` of a file.
+    async fn begin(file: File, bytes: usize, options: TransferOptions) -> Sending {
+        let (stream, peer) = connected_pair().await;
+        let task = spawn(async move {
+            let progress = Progress::new();
+            let sent = download(&file, 0..bytes as u64, &stream, options, &progress).await;
+            stream.close().await;
+            (sent, file, progress)
+        });
+        Sending { task, peer: reader(peer) }
+    }
+
+    /// Waits for its end; all of it has come.
+    async fn brings(self, expected: &[u8]) -> (File, Progress) {
+        let (sent, file, progress) = self.task.await.expect("a task");
+        assert_eq!(sent.expect("sent"), expected.len() as u64);
+        assert!(self.peer.join().expect("the peer") == expected, "other bytes came");
+        (file, progress)
+    }
+}
+
 async fn opened(system: &Arc<SlowFileSystem>, name: &'static str) -> File {
     let path = system.path(name);
     let opening = blocking(move || OpenOptions::new().read(true).write(name == WRITTEN).open(path));
@@ -69,26 +98,15 @@ fn a_slow_read_delays_nobody_else() {
             for (name, options) in
                 [CACHED, UNCACHED].into_iter().flat_map(|name| routes().map(|by| (name, by)))
             {
-                let file = opened(&system, name).await;
-                let whole = contents();
-                let range = 0..whole.len() as u64;
-                let (stream, peer) = connected_pair().await;
-                let peer = reader(peer);
+                let (file, whole) = (opened(&system, name).await, contents());
                 system.shut();
                 eprintln!("{name} by {}", options.route);
-                let sending = spawn(async move {
-                    let progress = Progress::new();
-                    let sent = download(&file, range, &stream, options, &progress).await;
-                    stream.close().await;
-                    (sent, progress, file)
-                });
+                let sending = Sending::begin(file, whole.len(), options).await;
                 others_are_answered(&system).await;
-                let (sent, progress, file) = sending.await.expect("a task");
-                assert_eq!(sent.expect("sent"), whole.len() as u64);
+                let (file, progress) = sending.brings(&whole).await;
                 // The ring's own threads do not say whether they had to wait.
                 let told = progress.cold_reads() > 0 || progress.route() == Some(Route::RingSplice);
                 assert!(told, "{progress:?}");
-                assert!(peer.join().expect("the peer") == whole, "{name}");
                 closed(file).await;
             }
         }
@@ -110,22 +128,13 @@ fn a_second_reader_of_a_slow_file_delays_nobody_else() {
                 eprintln!("{name} by {}", options.route);
                 let mut sendings = Vec::new();
                 for file in files {
-                    let (stream, peer) = connected_pair().await;
-                    let (peer, options) = (reader(peer), options.clone());
-                    let sending = spawn(async move {
-                        let sent = download(&file, 0..1000, &stream, options, &Progress::new()).await;
-                        stream.close().await;
-                        (sent, file)
-                    });
-                    sendings.push((sending, peer));
+                    sendings.push(Sending::begin(file, 1000, options.clone()).await);
                     let asked = Arc::clone(&system);
                     blocking(move || asked.wait_until_asked()).await.expect("a job");
                 }
                 others_are_answered(&system).await;
-                for (sending, peer) in sendings {
-                    let (sent, file) = sending.await.expect("a task");
-                    assert_eq!(sent.expect("sent"), 1000);
-                    assert!(peer.join().expect("the peer") == contents()[..1000], "{name}");
+                for sending in sendings {
+                    let (file, _) = sending.brings(&contents()[..1000]).await;
                     closed(file).await;
                 }
             }
@@ -174,18 +183,10 @@ fn a_silent_file_system_does_not_hold_up_a_disk() {
     on_each_backend(move || {
         let system = Arc::clone(&system);
         async move {
-            let whole_of = async |file: &File, bytes: u64| {
-                let (stream, peer) = connected_pair().await;
-                let peer = reader(peer);
-                let (progress, options) = (Progress::new(), TransferOptions::default());
-                let sent = download(file, 0..bytes, &stream, options, &progress).await;
-                assert_eq!(sent.expect("sent"), bytes);
-                stream.close().await;
-                (peer.join().expect("the peer"), progress)
-            };
+            let begin = async |file, bytes| Sending::begin(file, bytes, TransferOptions::default()).await;
             // The worker knows then what it is.
-            let file = opened(&system, UNCACHED).await;
-            whole_of(&file, 1000).await;
+            let sending = begin(opened(&system, UNCACHED).await, 1000).await;
+            let (file, _) = sending.brings(&contents()[..1000]).await;
             closed(file).await;
             let mut files = Vec::new();
             for _ in 0..PLACES + 4 {
@@ -194,15 +195,7 @@ fn a_silent_file_system_does_not_hold_up_a_disk() {
             system.shut_contents();
             let mut held = Vec::new();
             for file in files {
-                let (stream, peer) = connected_pair().await;
-                let peer = reader(peer);
-                let sending = spawn(async move {
-                    let (progress, options) = (Progress::new(), TransferOptions::default());
-                    let sent = download(&file, 0..1000, &stream, options, &progress).await;
-                    stream.close().await;
-                    (sent, file)
-                });
-                held.push((sending, peer));
+                held.push(begin(file, 1000).await);
             }
             let observer = WorkerObserver::of_this_worker().expect("a worker");
             while observer.figures().jobs_waiting < 4 {
@@ -212,14 +205,11 @@ fn a_silent_file_system_does_not_hold_up_a_disk() {
             let file = file_of(&bytes);
             file.sync_all().expect("on the disk");
             forget(&file);
-            let (received, progress) = whole_of(&file, 1 << 20).await;
+            let (_, progress) = begin(file, bytes.len()).await.brings(&bytes).await;
             assert!(progress.cold_reads() > 0, "{progress:?}");
-            assert!(received == bytes);
             system.open();
-            for (sending, peer) in held {
-                let (sent, file) = sending.await.expect("a task");
-                assert_eq!(sent.expect("sent"), 1000);
-                assert_eq!(peer.join().expect("the peer").len(), 1000);
+            for sending in held {
+                let (file, _) = sending.brings(&contents()[..1000]).await;
                 closed(file).await;
             }
         }
@@ -296,13 +286,9 @@ fn the_first_read_of_a_file_is_noted_elsewhere() {
         let observer = WorkerObserver::of_this_worker().expect("a worker");
         let jobs_of = async |first_read_is_noted| {
             let before = observer.figures().jobs;
-            let (stream, peer) = connected_pair().await;
-            let peer = reader(peer);
             let options = TransferOptions { first_read_is_noted, ..TransferOptions::default() };
-            let sent = download(&file, 0..1000, &stream, options, &Progress::new()).await;
-            stream.close().await;
-            assert_eq!(sent.expect("sent"), 1000);
-            assert!(peer.join().expect("the peer") == bytes);
+            let file = file.try_clone().expect("a second descriptor");
+            Sending::begin(file, bytes.len(), options).await.brings(&bytes).await;
             observer.figures().jobs - before
         };
         // What the worker asks once for each mount is asked by then.

@@ -1,10 +1,11 @@
 //! Runs a test on a worker of each backend.
 #![allow(dead_code)] // Each test file uses its part.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Mutex, PoisonError};
+use std::task::Poll;
 use std::thread;
 
 use runtime::{
@@ -94,4 +95,17 @@ pub(crate) fn exchange(mut peer: TcpStream, bytes: Vec<u8>) -> thread::JoinHandl
 /// Whether `address` can be listened on by somebody who did not ask for SO_REUSEPORT.
 pub(crate) fn can_be_bound(address: SocketAddr) -> bool {
     TcpListener::bind(address).is_ok()
+}
+
+/// Lets the worker go round once: all others go first that are ready.
+pub(crate) async fn one_turn() {
+    let mut is_round = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut is_round, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

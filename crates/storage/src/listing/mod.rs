@@ -241,9 +241,13 @@ impl EntryWriter {
             return facts;
         }
         let path = [self.directory_path.as_slice(), b"/", name].concat();
-        let found = match self.root.walk_cached(&path) {
-            Ok(target) if !self.asks_others => Facts::known(target),
-            _ => self.root.facts_at(&path),
+        let known = match self.asks_others {
+            true => Err(StorageError::WouldBlock),
+            false => self.root.walk_cached(&path).and_then(Facts::known),
+        };
+        let found = match known {
+            Err(StorageError::WouldBlock) => self.root.facts_at(&path),
+            known => known,
         };
         found.unwrap_or(facts)
     }

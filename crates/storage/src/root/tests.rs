@@ -224,3 +224,18 @@ fn a_lookup_waits_on_the_mount_that_it_would_come_to() {
         assert_eq!(found, mount_of(mount).map(|mount| (mount, false)), "{path}");
     }
 }
+
+#[test]
+fn a_link_to_what_nobody_has_looked_up_may_lead_to_another_mount() {
+    let scratch = Scratch::new();
+    scratch.directory("directory");
+    scratch.file("directory/file", b"contents");
+    scratch.link("known", "directory");
+    scratch.link("unknown", "nobody/has/looked/this/up");
+    scratch.root.facts(b"/known/file").unwrap();
+    let leads = |path: &str| scratch.root.towards(path.as_bytes()).map(|found| found.is_link);
+    assert_eq!(leads("/known/file"), Some(false));
+    assert_eq!(leads("/known/no-such-file"), Some(false));
+    assert_eq!(leads("/unknown"), Some(true));
+    assert_eq!(leads("/unknown/file"), Some(true));
+}
