@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -13,6 +14,7 @@ use fuser::{
     INodeNo, LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen,
     ReplyStatfs, ReplyWrite, WriteFlags,
 };
+use nix::mount::umount;
 use tempfile::TempDir;
 
 /// How long answers are held back at most: a test that has come to a stand fails then, instead of standing there.
@@ -144,16 +146,17 @@ impl SlowFileSystem {
         self.shut_for(&[Request::Syncing]);
     }
 
-    /// Waits until this process has no file of it open: a worker's threads outlive it by the job that they do.
-    fn wait_until_closed(&self) {
-        let is_open = || {
-            let descriptors = std::fs::read_dir("/proc/self/fd").expect("this process");
-            let mut targets = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
-            targets.any(|target| target.starts_with(self.root()))
-        };
+    /// Unmounts it once nothing of it is open: a worker's threads outlive it by the job that they do, and a file that is closed by
+    /// one of them is in use until that has been answered.
+    fn unmount(&self) -> nix::Result<()> {
         let give_up_at = Instant::now() + HELD_MAX;
-        while is_open() && Instant::now() < give_up_at {
-            thread::sleep(Duration::from_millis(5));
+        loop {
+            match umount(self.root()) {
+                Err(nix::errno::Errno::EBUSY) if Instant::now() < give_up_at => {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                outcome => return outcome,
+            }
         }
     }
 
@@ -207,11 +210,11 @@ impl Drop for SlowFileSystem {
     fn drop(&mut self) {
         self.gate.lock().shut = &[];
         self.gate.changed.notify_all();
-        self.wait_until_closed();
-        if let Some(session) = self.session.take() {
-            let ended = session.umount_and_join();
-            assert!(ended.is_ok() || thread::panicking(), "{ended:?}");
-        }
+        let ended = self.unmount().map_err(io::Error::from).and_then(|()| match self.session.take() {
+            Some(session) => session.join(),
+            None => Ok(()),
+        });
+        assert!(ended.is_ok() || thread::panicking(), "{ended:?}");
     }
 }
 
