@@ -166,7 +166,10 @@ fn describe(action: &Action, session: &Session) -> String {
         }
         Action::Transfer(transfer) => {
             let mut text = match &transfer.what {
-                TransferKind::Download { path, restart } => format!("download {path} from {restart}"),
+                TransferKind::Download { path, restart: None } => format!("download {path}"),
+                TransferKind::Download { path, restart: Some(offset) } => {
+                    format!("download {path} from {offset}")
+                }
                 TransferKind::Upload { path, mode, allocate_bytes } => {
                     format!("upload {path} {mode:?} allocate {allocate_bytes}")
                 }

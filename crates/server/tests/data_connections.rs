@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
 
 use raw::{Client, connect_from, read_all, read_until_closed, reset};
 use socket2::{Domain, Socket, Type};
@@ -66,6 +67,48 @@ fn a_client_connects_before_or_after_its_command() {
     client.says("STOR early", 150);
     client.hears(226);
     assert_eq!(fs::read(site.served.join("early")).expect("a file"), b"early");
+}
+
+/// There are clients that look for a second reply only once they have closed their data connection.
+#[test]
+fn who_says_where_to_begin_hears_of_the_end_once_it_has_closed() {
+    let site = site(&[]);
+    let mut client = client_of(&site);
+    let at_once = Duration::from_millis(200);
+    for (restart, rest_of_it) in [(0, "contents"), (3, "tents"), (8, "")] {
+        let mut data = client.opens_data();
+        client.says(format!("REST {restart}"), 350);
+        client.says("RETR file", 150);
+        data.write_all(b"nobody asked for this").expect("data");
+        assert_eq!(read_until_closed(&mut data), rest_of_it.len() as u64);
+        assert!(client.hears_within(at_once).is_none(), "the client has not closed");
+        drop(data);
+        client.hears(226);
+    }
+    // Whoever waits for the 226 before it closes hears it a little later.
+    let mut data = client.opens_data();
+    client.says("REST 0", 350);
+    client.says("RETR file", 150);
+    assert_eq!(read_all(&mut data), b"contents");
+    client.hears(226);
+    drop(data);
+    // The marker holds for one transfer.
+    assert_eq!(client.fetches("RETR file"), b"contents");
+
+    let data = client.opens_data();
+    client.says("REST 0", 350);
+    client.says("RETR file", 150);
+    assert!(client.hears_within(at_once).is_none(), "the client has not closed");
+    reset(data);
+    client.hears(426);
+
+    let _data = client.opens_data();
+    client.says("REST 0", 350);
+    client.says("RETR file", 150);
+    client.sends("ABOR\r\n");
+    client.hears(426);
+    client.hears(226);
+    client.quits();
 }
 
 #[test]

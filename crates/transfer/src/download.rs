@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use runtime::Stream;
+use runtime::{Elapsed, Stream, timeout_at};
 
 use crate::ascii::ToNetwork;
 use crate::cache::Probe;
@@ -85,6 +85,19 @@ pub async fn download(
     }
     send_image(&mut file, &system, facts, offset..range.end, stream, &mut pace).await?;
     Ok(size)
+}
+
+/// Ends this side of a [`download`]'s connection, and waits until the peer has ended its own, or `deadline` has come. What it sends
+/// meanwhile is thrown away.
+///
+/// # Errors
+///
+/// [`TransferError::PeerReset`] or [`TransferError::Network`]: what was sent last may not have reached the peer.
+pub async fn peer_ends(stream: &Stream, deadline: Instant) -> Result<(), TransferError> {
+    match timeout_at(deadline, stream.end_both()).await {
+        Ok(ended) => ended.map_err(|error| TransferError::of_socket(&error)),
+        Err(Elapsed) => Ok(()),
+    }
 }
 
 /// Closes the connection of a [`download`], or of [`send_chunks`](crate::send_chunks), so that the peer gets all that was sent.

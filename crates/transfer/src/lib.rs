@@ -89,7 +89,7 @@ mod write_behind;
 #[cfg(test)]
 extern crate self as transfer;
 
-pub use download::{close_delivered, download};
+pub use download::{close_delivered, download, peer_ends};
 pub use error::{ChunksError, TransferError};
 pub use limits::{Limits, RateLimit, RateLimiter};
 pub use listing::send_chunks;

@@ -122,8 +122,8 @@ pub enum TransferKind {
     Download {
         /// The file.
         path: VirtualPath,
-        /// Where to begin, in bytes.
-        restart: u64,
+        /// Where to begin, in bytes, if the client has said so, be it 0.
+        restart: Option<u64>,
     },
     /// `STOR`, `APPE` and `STOU`.
     Upload {

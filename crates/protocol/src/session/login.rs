@@ -114,7 +114,7 @@ impl Session {
     pub(super) fn on_rein(&mut self) {
         self.log_out();
         self.transfer_type = TransferType::default();
-        self.restart = 0;
+        self.restart = None;
         self.allocate_bytes = 0;
         self.facts = FactSelection::default();
         self.hash = crate::command::HashAlgorithm::default();

@@ -99,7 +99,7 @@ impl Session {
     }
 
     pub(super) fn on_retr(&mut self, argument: &[u8]) {
-        let restart = std::mem::take(&mut self.restart);
+        let restart = self.restart.take();
         if !self.may(Rights::DOWNLOAD) {
             return;
         }
@@ -108,7 +108,7 @@ impl Session {
     }
 
     pub(super) fn on_stor(&mut self, argument: &[u8]) {
-        let restart = std::mem::take(&mut self.restart);
+        let restart = self.restart.take().unwrap_or(0);
         let mode = match restart {
             0 if self.rights.contains(Rights::OVERWRITE) => UploadMode::Replace,
             0 => UploadMode::New,
@@ -119,7 +119,7 @@ impl Session {
     }
 
     pub(super) fn on_appe(&mut self, argument: &[u8]) {
-        if std::mem::take(&mut self.restart) != 0 {
+        if self.restart.take().is_some_and(|offset| offset != 0) {
             return self.reply(say::APPEND_AFTER_REST);
         }
         // Without the right to change what is there, a new name can still be written.
@@ -128,7 +128,7 @@ impl Session {
     }
 
     pub(super) fn on_stou(&mut self, hint: Option<&[u8]>) {
-        if std::mem::take(&mut self.restart) != 0 {
+        if self.restart.take().is_some_and(|offset| offset != 0) {
             return self.reply(say::UNIQUE_AFTER_REST);
         }
         self.start_upload(hint.unwrap_or_default(), UploadMode::Unique, Rights::UPLOAD);
@@ -157,7 +157,7 @@ impl Session {
     }
 
     fn start_listing(&mut self, argument: ListArgument<'_>, format: ListFormat) {
-        self.restart = 0;
+        self.restart = None;
         if !self.may(Rights::LIST) {
             return;
         }
@@ -182,7 +182,7 @@ impl Session {
         if self.transfer_type == TransferType::Ascii && offset != 0 {
             return self.reply(say::NO_RESTART_IN_ASCII);
         }
-        self.restart = offset;
+        self.restart = Some(offset);
         self.reply(Reply::new(say::FILE_PENDING, format!("Restarting at position {offset}.")));
     }
 

@@ -184,6 +184,20 @@ impl Stream {
         SockRef::from(&self.source).shutdown(Shutdown::Write)
     }
 
+    /// Ends this side, and waits until the peer has ended its own. What it sends meanwhile is thrown away.
+    ///
+    /// # Errors
+    ///
+    /// What `recv(2)` says, as `ECONNRESET`.
+    pub async fn end_both(&self) -> io::Result<()> {
+        // A peer that has reset the connection is told of by what is received.
+        drop(self.shutdown_write());
+        while self.receive(&mut [0; 512]).await? > 0 {
+            end_long_turn().await;
+        }
+        Ok(())
+    }
+
     /// Sends small segments at once instead of gathering them (`TCP_NODELAY`).
     ///
     /// # Errors
