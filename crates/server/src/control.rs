@@ -32,6 +32,7 @@ use crate::logins::{self, Admitted, Login, LoginJob, LoginOutcome};
 use crate::metrics::{Passed, SessionEnd};
 use crate::passive::PassiveLease;
 use crate::rates::Rates;
+use crate::record::SessionLabel;
 use crate::settings::only_address;
 use crate::transfers::{Running, Step};
 use crate::worker::{Client, Worker};
@@ -451,7 +452,9 @@ impl ControlConnection {
     }
 
     fn on_login(&mut self, outcome: LoginOutcome) {
-        self.worker.counters.on_login(outcome.counted_as());
+        let end = outcome.counted_as();
+        self.worker.counters.on_login(end);
+        logins::log(self.id, self.peer.ip(), self.session.user_asked(), end);
         let verdict = match outcome {
             LoginOutcome::Accepted(Admitted { session, root, rates }) => {
                 let settings = self.worker.settings.get();
@@ -470,7 +473,6 @@ impl ControlConnection {
             LoginOutcome::TooManySessions => LoginVerdict::TooManySessions,
             LoginOutcome::Unavailable => LoginVerdict::Unavailable,
         };
-        logins::log(self.id, self.peer.ip(), self.session.user_asked(), verdict, self.is_anonymous());
         self.session.handle_login(verdict);
     }
 
@@ -478,10 +480,20 @@ impl ControlConnection {
         self.account.as_ref().is_some_and(AccountSession::is_anonymous)
     }
 
+    /// Who it is, for the logs.
+    fn label(&self) -> SessionLabel {
+        SessionLabel {
+            id: self.id,
+            peer: self.peer.ip(),
+            user: self.session.user().unwrap_or_default().into(),
+            is_anonymous: self.is_anonymous(),
+        }
+    }
+
     fn begin_file_request(&mut self, request: FileRequest) {
         if let Some(answer) = files::answer_cached(&self.root, &request) {
             return self.session.handle_file_answer(request, answer);
         }
-        self.file_job = Some(FileJob::begin(Arc::clone(&self.root), request, self.id));
+        self.file_job = Some(FileJob::begin(Arc::clone(&self.root), request, self.label()));
     }
 }

@@ -12,6 +12,8 @@ use protocol::session::{FactSelection, FileAnswer, FileRequest, ListFormat, List
 use storage::{Format, Kind, ListOptions, Permissions, Replace, Root, StorageError};
 
 use crate::digest::digest;
+use crate::logging::loggable;
+use crate::record::SessionLabel;
 use crate::replies;
 use crate::waiting;
 
@@ -28,8 +30,7 @@ pub(crate) struct FileJob {
 type Answered = (FileRequest, Result<FileAnswer, Reply>);
 
 impl FileJob {
-    /// For the session that the log calls by this number.
-    pub(crate) fn begin(root: Arc<Root>, request: FileRequest, session: u64) -> Self {
+    pub(crate) fn begin(root: Arc<Root>, request: FileRequest, session: SessionLabel) -> Self {
         let cancel = Cancel::default();
         Self { answer: Box::pin(answer(root, request, cancel.clone(), session)), cancel }
     }
@@ -69,7 +70,7 @@ pub(crate) fn answer_cached(root: &Root, request: &FileRequest) -> Option<Result
 }
 
 /// The answer, found on another thread. Dropping the future takes the request back as far as it can be.
-async fn answer(root: Arc<Root>, request: FileRequest, cancel: Cancel, session: u64) -> Answered {
+async fn answer(root: Arc<Root>, request: FileRequest, cancel: Cancel, session: SessionLabel) -> Answered {
     /// Stops a digest whose session is gone.
     struct CancelOnDrop(Cancel);
     impl Drop for CancelOnDrop {
@@ -78,18 +79,51 @@ async fn answer(root: Arc<Root>, request: FileRequest, cancel: Cancel, session: 
         }
     }
     let request = Arc::new(request);
+    let session_id = session.id;
     let job = {
         let places = waiting::for_request(&root, &request);
         let (request, cancel) = (Arc::clone(&request), cancel.clone());
-        places.blocking(move || find_answer(&root, &request, &cancel))
+        places.blocking(move || {
+            let answer = find_answer(&root, &request, &cancel);
+            // Here, for it is done even if nobody waits for the answer any more.
+            if answer.is_ok() {
+                log_change(&session, &request);
+            }
+            answer
+        })
     };
     let guard = CancelOnDrop(cancel);
     let answer = job.await.unwrap_or_else(|error| {
-        tracing::error!(session, %error, "a file request could not be done");
+        tracing::error!(session = session_id, %error, "a file request could not be done");
         Err(replies::INTERNAL)
     });
     drop(guard);
     (Arc::unwrap_or_clone(request), answer)
+}
+
+/// What changed the tree stands in the log, with whose doing it was.
+fn log_change(session: &SessionLabel, request: &FileRequest) {
+    let path = request.path();
+    let SessionLabel { id: session, peer, user, .. } = session;
+    let user = loggable(user);
+    match request {
+        FileRequest::Delete(_) => tracing::info!(session, %peer, %user, %path, "file deleted"),
+        FileRequest::RemoveDirectory(_) => tracing::info!(session, %peer, %user, %path, "directory removed"),
+        FileRequest::MakeDirectory(_) => tracing::info!(session, %peer, %user, %path, "directory made"),
+        FileRequest::Rename { to, .. } => tracing::info!(session, %peer, %user, %path, %to, "renamed"),
+        FileRequest::SetMode { mode, .. } => {
+            let mode = format_args!("{mode:04o}");
+            tracing::info!(session, %peer, %user, %path, %mode, "mode changed");
+        }
+        FileRequest::SetModified { .. } => tracing::info!(session, %peer, %user, %path, "time changed"),
+        FileRequest::Enter(_)
+        | FileRequest::RenameFrom(_)
+        | FileRequest::Size(_)
+        | FileRequest::Modified(_)
+        | FileRequest::Facts { .. }
+        | FileRequest::Status(_)
+        | FileRequest::Digest { .. } => {}
+    }
 }
 
 fn find_answer(root: &Root, request: &FileRequest, cancel: &Cancel) -> Result<FileAnswer, Reply> {

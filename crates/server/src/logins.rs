@@ -15,7 +15,7 @@ use accounts::{
 };
 use anyhow::Context as _;
 use config::{Config, Limits, Network};
-use protocol::session::{LoginVerdict, Secret};
+use protocol::session::Secret;
 use runtime::{FairPool, sleep_until};
 use storage::Root;
 
@@ -281,18 +281,14 @@ async fn check(
 }
 
 /// Says in the log what became of a login.
-pub(crate) fn log(
-    session: u64,
-    peer: IpAddr,
-    user: Option<&[u8]>,
-    verdict: LoginVerdict,
-    is_anonymous: bool,
-) {
+pub(crate) fn log(session: u64, peer: IpAddr, user: Option<&[u8]>, end: LoginEnd) {
     let user = user.map(|user| tracing::field::display(loggable(user)));
-    match verdict {
+    match end {
         // Every transfer names its peer; that somebody came in without an account says no more.
-        LoginVerdict::Accepted(_) if is_anonymous => tracing::debug!(session, %peer, user, "logged in"),
-        LoginVerdict::Accepted(_) => tracing::info!(session, %peer, user, "logged in"),
-        _ => tracing::warn!(session, %peer, user, ?verdict, "login refused"),
+        LoginEnd::Anonymous => tracing::debug!(session, %peer, user, "logged in"),
+        LoginEnd::Accepted => tracing::info!(session, %peer, user, "logged in"),
+        LoginEnd::Refused | LoginEnd::MustWait | LoginEnd::AccountFull | LoginEnd::Unavailable => {
+            tracing::warn!(session, %peer, user, reason = end.name(), "login refused");
+        }
     }
 }

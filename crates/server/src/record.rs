@@ -1,54 +1,71 @@
 //! What is noted of a transfer, once it is over, however it came to its end.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use protocol::reply::Reply;
-use protocol::session::{Transfer, TransferKind};
+use protocol::session::{Transfer, TransferEnd, TransferKind, TransferType};
 use transfer::{Progress, TransferError};
 
-use crate::logging::{TransferLog, TransferNote};
-use crate::metrics::{Direction, Passed, TransferEnd, TransferFigures, WorkerCounters};
+use crate::logging::{TransferLog, TransferNote, loggable};
+use crate::metrics::{self, Direction, Passed, TransferFigures, WorkerCounters};
 use crate::replies;
+
+/// Who asks for something, as the logs call it.
+#[derive(Debug, Clone)]
+pub(crate) struct SessionLabel {
+    pub(crate) id: u64,
+    pub(crate) peer: IpAddr,
+    /// As the client gave it.
+    pub(crate) user: Box<[u8]>,
+    pub(crate) is_anonymous: bool,
+}
 
 /// The record of a transfer: shared by its steps, and closed when the last of them lets go of it. Whoever drops a transfer in
 /// the middle has aborted it.
 #[derive(Debug)]
 pub(crate) struct Record {
+    session: SessionLabel,
+    transfer: Transfer,
+    /// The path of an upload whose name the server chose.
+    path_chosen: OnceCell<Vec<u8>>,
     progress: Progress,
-    direction: Direction,
-    end: Cell<TransferEnd>,
+    end: RefCell<TransferEnd>,
     counters: &'static WorkerCounters,
     began: Instant,
-    /// For the log of transfers, where there is one, once there is a data connection.
-    note: Option<(&'static TransferLog, RefCell<TransferNote>)>,
+    log: Option<&'static TransferLog>,
     is_connected: Cell<bool>,
 }
 
 impl Record {
-    /// `note` says what is to be noted of it in a log of transfers.
+    /// `log` is the log of transfers, where there is one.
     pub(crate) fn new(
-        transfer: &Transfer,
+        session: SessionLabel,
+        transfer: Transfer,
         counters: &'static WorkerCounters,
-        note: Option<(&'static TransferLog, TransferNote)>,
+        log: Option<&'static TransferLog>,
     ) -> Self {
-        let direction = match transfer.what {
-            TransferKind::Download { .. } => Direction::Download,
-            TransferKind::Upload { .. } => Direction::Upload,
-            TransferKind::Listing(_) => Direction::Listing,
-        };
+        let direction = direction_of(&transfer.what);
         counters.on_transfer(direction);
         let progress = Progress::counted_in(counters.bytes(direction));
         Self {
-            direction,
-            end: Cell::new(TransferEnd::Aborted),
+            session,
+            transfer,
+            path_chosen: OnceCell::new(),
+            end: RefCell::new(TransferEnd::Aborted),
             counters,
             // That is now.
             began: progress.last_moved(),
             progress,
-            note: note.map(|(log, note)| (log, RefCell::new(note))),
+            log,
             is_connected: Cell::new(false),
         }
+    }
+
+    pub(crate) fn transfer(&self) -> &Transfer {
+        &self.transfer
     }
 
     pub(crate) fn progress(&self) -> &Progress {
@@ -59,21 +76,9 @@ impl Record {
         self.counters
     }
 
-    /// How the log calls it.
-    pub(crate) fn direction(&self) -> Direction {
-        self.direction
-    }
-
-    /// The file has another name than the client asked for.
+    /// The server has chosen the name.
     pub(crate) fn is_of(&self, path: &[u8]) {
-        if let Some((_, note)) = &self.note {
-            note.borrow_mut().path = path.to_vec();
-        }
-    }
-
-    /// How long it has taken so far.
-    pub(crate) fn milliseconds(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.path_chosen.get_or_init(|| path.to_vec());
     }
 
     /// There is a data connection.
@@ -81,34 +86,122 @@ impl Record {
         self.is_connected.set(true);
     }
 
-    /// It ends like this.
-    pub(crate) fn ends(&self, end: TransferEnd) {
-        self.end.set(end);
+    /// It ends like this, which is given back.
+    pub(crate) fn ends(&self, end: TransferEnd) -> TransferEnd {
+        self.end.replace(end.clone());
+        end
     }
 
     /// It failed on its way; gives the reply that says so.
     pub(crate) fn failed(&self, error: &TransferError) -> Reply {
-        if matches!(error, TransferError::Stalled) {
-            self.counters.on_deadline(Passed::Stall);
+        match error {
+            TransferError::Stalled => self.counters.on_deadline(Passed::Stall),
+            TransferError::Internal(_) => drop(self.failed_inside(&error)),
+            _ => {}
         }
         replies::transfer(error)
+    }
+
+    /// It failed for a reason that concerns nobody but the operator; gives the reply that says where to look.
+    pub(crate) fn failed_inside(&self, error: &impl fmt::Display) -> Reply {
+        tracing::error!(session = self.session.id, path = %loggable(self.path()), %error, "a transfer could not go on");
+        replies::INTERNAL
+    }
+
+    fn path(&self) -> &[u8] {
+        self.path_chosen.get().map_or(self.transfer.what.path().as_bytes(), Vec::as_slice)
+    }
+
+    /// Says in the server's log how it ended.
+    fn tell(&self, end: &TransferEnd) {
+        let SessionLabel { id: session, peer, user, .. } = &self.session;
+        let (user, path) = (loggable(user), loggable(self.path()));
+        let bytes = self.progress.bytes();
+        let milliseconds = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let what = direction_of(&self.transfer.what).name();
+        match (end, &self.transfer.what) {
+            (TransferEnd::Complete, TransferKind::Download { .. }) => {
+                tracing::info!(session, %peer, %user, %path, bytes, milliseconds, "sent");
+            }
+            (TransferEnd::Complete, TransferKind::Upload { .. }) => {
+                tracing::info!(session, %peer, %user, %path, bytes, milliseconds, "received");
+            }
+            (TransferEnd::Complete, TransferKind::Listing(_)) => {
+                tracing::debug!(session, %path, bytes, milliseconds, "listed");
+            }
+            (TransferEnd::Aborted, _) => {
+                tracing::info!(session, %peer, %user, what, %path, bytes, milliseconds, "transfer aborted");
+            }
+            (TransferEnd::Failed(reply), _) if is_own_fault(reply) => {
+                tracing::warn!(session, %peer, %user, what, %path, bytes, milliseconds, reply = %shown(reply), "transfer failed");
+            }
+            (TransferEnd::Failed(reply), _) => {
+                tracing::info!(session, %peer, %user, what, %path, bytes, milliseconds, reply = %shown(reply), "transfer failed");
+            }
+            (TransferEnd::Refused(reply), _) if is_own_fault(reply) => {
+                tracing::warn!(session, %peer, %user, what, %path, reply = %shown(reply), "transfer refused");
+            }
+            (TransferEnd::Refused(reply), _) => {
+                tracing::debug!(session, %peer, what, %path, reply = %shown(reply), "transfer refused");
+            }
+            (TransferEnd::NotSetUp, _) => {}
+        }
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
+        let end = self.end.replace(TransferEnd::Aborted);
+        let transfer = &self.transfer;
         self.counters.on_transfer_ended(&TransferFigures {
-            direction: self.direction,
+            direction: direction_of(&transfer.what),
             route: self.progress.route(),
-            end: self.end.get(),
+            end: match end {
+                TransferEnd::Complete => metrics::TransferEnd::Complete,
+                TransferEnd::Refused(_) | TransferEnd::NotSetUp => metrics::TransferEnd::Refused,
+                TransferEnd::Failed(_) => metrics::TransferEnd::Failed,
+                TransferEnd::Aborted => metrics::TransferEnd::Aborted,
+            },
             cold_reads: self.progress.cold_reads(),
             limit_waits: self.progress.limit_waits(),
         });
-        if let Some((log, note)) = &self.note
+        self.tell(&end);
+        if let Some(log) = self.log
             && self.is_connected.get()
+            && !matches!(transfer.what, TransferKind::Listing(_))
         {
-            let is_complete = self.end.get() == TransferEnd::Complete;
-            log.write(&note.borrow(), self.began.elapsed(), self.progress.bytes(), is_complete);
+            log.write(&TransferNote {
+                peer: self.session.peer,
+                user: &self.session.user,
+                is_anonymous: self.session.is_anonymous,
+                path: self.path(),
+                is_ascii: transfer.transfer_type == TransferType::Ascii,
+                is_upload: matches!(transfer.what, TransferKind::Upload { .. }),
+                took: self.began.elapsed(),
+                bytes: self.progress.bytes(),
+                is_complete: end == TransferEnd::Complete,
+            });
         }
     }
+}
+
+fn direction_of(what: &TransferKind) -> Direction {
+    match what {
+        TransferKind::Download { .. } => Direction::Download,
+        TransferKind::Upload { .. } => Direction::Upload,
+        TransferKind::Listing(_) => Direction::Listing,
+    }
+}
+
+fn shown(reply: &Reply) -> impl fmt::Display + '_ {
+    fmt::from_fn(|out| {
+        let mut line = Vec::new();
+        reply.encode(&mut line);
+        write!(out, "{}", line.trim_ascii_end().escape_ascii())
+    })
+}
+
+/// Whether the operator can mend it, and not the client.
+fn is_own_fault(reply: &Reply) -> bool {
+    matches!(reply.code().number(), 451 | 452 | 552)
 }

@@ -4,7 +4,6 @@
 //! byte of an upload and its name stands the question whether the client is still there.
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -20,7 +19,6 @@ use transfer::{ChunksError, Destination, Direction, Progress, TransferError, Tra
 
 use crate::data::DataConnector;
 use crate::files::{list_options, upload_mode};
-use crate::metrics;
 use crate::record::Record;
 use crate::replies;
 use crate::waiting;
@@ -37,13 +35,6 @@ const DEATH_NOTICE: Duration = Duration::from_millis(5);
 /// aria2 (1.36) does so each time, be it at 0. What has come of the replies it reads at once, and waits for a 226 that came with the
 /// 150 until its own timeout, a minute. When it closes its data connection it has read the 150.
 const REPLIES_APART: Duration = Duration::from_secs(1);
-
-/// Whose transfer it is, as the log calls it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SessionLabel {
-    pub(crate) id: u64,
-    pub(crate) peer: IpAddr,
-}
 
 /// What comes next.
 pub(crate) enum Step {
@@ -70,9 +61,7 @@ pub(crate) struct Running {
 pub(crate) struct OpenTransfer {
     content: Content,
     setup: DataSetup,
-    transfer: Transfer,
     record: Rc<Record>,
-    session: SessionLabel,
 }
 
 enum Content {
@@ -91,9 +80,7 @@ struct FirstOfListing {
 /// An upload all of whose bytes are there, and which has no name yet.
 pub(crate) struct ReceivedUpload {
     upload: UnpublishedUpload,
-    transfer: Transfer,
     record: Rc<Record>,
-    session: SessionLabel,
 }
 
 /// An upload on its way. Dropped, it is taken back: to free the blocks of a large file takes long.
@@ -107,33 +94,26 @@ struct ClosedElsewhere<F: AsFd + Send + 'static> {
 
 impl Running {
     /// Opens the file of a transfer: at once where the kernel has it cached, else on another thread.
-    pub(crate) fn open(root: &Arc<Root>, transfer: Transfer, session: SessionLabel, record: Record) -> Step {
+    pub(crate) fn open(root: &Arc<Root>, record: Record) -> Step {
         let record = Rc::new(record);
-        if let TransferKind::Download { path, restart } = &transfer.what {
+        if let TransferKind::Download { path, restart } = &record.transfer().what {
             match root.open_download_cached(path.as_bytes(), restart.unwrap_or(0)) {
-                Ok(download) => {
-                    return opened(Content::Download(download.into()), transfer, record, session);
-                }
+                Ok(download) => return opened(Content::Download(download.into()), record),
                 Err(StorageError::WouldBlock) => record.counters().on_cold_open(),
-                Err(error) => return refused(&transfer, error, &record, session),
+                Err(error) => return refused(error, &record),
             }
         }
         let root = Arc::clone(root);
         let step_record = Rc::clone(&record);
         let future = Box::pin(async move {
-            let places = waiting::for_opening(&root, &transfer.what);
-            let opening = places.blocking(move || {
-                let content = open_content(&root, &transfer);
-                (transfer, content)
-            });
-            match opening.await {
-                Ok((transfer, Ok(content))) => opened(content, transfer, step_record, session),
-                Ok((transfer, Err(error))) => refused(&transfer, error, &step_record, session),
-                Err(error) => {
-                    step_record.ends(metrics::TransferEnd::Failed);
-                    tracing::error!(session = session.id, %error, "a file could not be opened");
-                    Step::Ended(TransferEnd::Refused(replies::INTERNAL))
-                }
+            let record = step_record;
+            let what = record.transfer().what.clone();
+            let is_set_up = record.transfer().setup.is_some();
+            let places = waiting::for_opening(&root, &what);
+            match places.blocking(move || open_content(&root, &what, is_set_up)).await {
+                Ok(Ok(content)) => opened(content, record),
+                Ok(Err(error)) => refused(error, &record),
+                Err(error) => Step::Ended(record.ends(TransferEnd::Refused(record.failed_inside(&error)))),
             }
         });
         Step::Wait(Self { future, record, can_be_aborted: true })
@@ -178,31 +158,26 @@ impl OpenTransfer {
     async fn run(self: Box<Self>, connector: DataConnector, options: TransferOptions) -> Step {
         let stream = match connector.connect(self.record.counters()).await {
             Ok(stream) => stream,
-            Err(reply) => {
-                self.record.ends(metrics::TransferEnd::Failed);
-                tracing::info!(session = self.session.id, peer = %self.session.peer, code = reply.code().number(), "no data connection");
-                return Step::Ended(TransferEnd::Failed(reply));
-            }
+            Err(reply) => return Step::Ended(self.record.ends(TransferEnd::Failed(reply))),
         };
         self.record.connected();
-        let options =
-            TransferOptions { transfer_type: transfer_type(self.transfer.transfer_type), ..options };
-        let Self { content, setup: _, transfer, record, session } = *self;
+        let Self { content, setup: _, record } = *self;
+        let transfer = record.transfer();
+        let options = TransferOptions { transfer_type: transfer_type(transfer.transfer_type), ..options };
         let patience = options.stall_timeout;
         // Uploads and listings are boxed, lest every download has room for them.
         let moved = match content {
-            Content::Upload(upload) => match Box::pin(receive(&stream, upload, options, record.progress()))
-                .await
-            {
-                Ok(upload) => {
-                    stream.close().await;
-                    log_end(session, &transfer, &record, "received");
-                    return Step::Received(Box::new(ReceivedUpload { upload, transfer, record, session }));
+            Content::Upload(upload) => {
+                match Box::pin(receive(&stream, upload, options, record.progress())).await {
+                    Ok(upload) => {
+                        stream.close().await;
+                        return Step::Received(Box::new(ReceivedUpload { upload, record }));
+                    }
+                    Err(error) => Err(record.failed(&error)),
                 }
-                Err(error) => Err(record.failed(&error)),
-            },
+            }
             Content::Download(download) => {
-                let apart_until = names_its_beginning(&transfer).then(|| Instant::now() + REPLIES_APART);
+                let apart_until = names_its_beginning(transfer).then(|| Instant::now() + REPLIES_APART);
                 let mut sent = send(&stream, &download, options, record.progress()).await;
                 if let (Ok(()), Some(deadline)) = (&sent, apart_until) {
                     sent = Box::pin(transfer::peer_ends(&stream, deadline)).await;
@@ -211,7 +186,7 @@ impl OpenTransfer {
             }
             Content::Listing(listing) => Box::pin(send_listing(*listing, &stream, options, &record)).await,
         };
-        finish(moved, stream, patience, session, &transfer, &record).await
+        finish(moved, stream, patience, &record).await
     }
 }
 
@@ -229,27 +204,17 @@ impl ReceivedUpload {
     }
 
     /// Gives the upload its name, once as much of it is on the disk as `sync` asks.
-    pub(crate) fn publish(self: Box<Self>, sync: SyncPolicy) -> Running {
-        let Self { upload, transfer, record, session } = *self;
+    pub(crate) fn publish(self, sync: SyncPolicy) -> Running {
+        let Self { upload, record } = self;
         let step_record = Rc::clone(&record);
         let future = Box::pin(async move {
             let places = upload.places();
             let end = match places.blocking(move || upload.publish(sync)).await {
                 Ok(Ok(())) => TransferEnd::Complete,
                 Ok(Err(error)) => TransferEnd::Failed(replies::storage(error)),
-                Err(error) => {
-                    tracing::error!(session = session.id, %error, "an upload could not be published");
-                    TransferEnd::Failed(replies::INTERNAL)
-                }
+                Err(error) => TransferEnd::Failed(step_record.failed_inside(&error)),
             };
-            step_record.ends(match end {
-                TransferEnd::Complete => metrics::TransferEnd::Complete,
-                _ => metrics::TransferEnd::Failed,
-            });
-            if let (TransferEnd::Failed(reply), TransferKind::Upload { path, .. }) = (&end, &transfer.what) {
-                tracing::warn!(session = session.id, %path, code = reply.code().number(), "upload not published");
-            }
-            Step::Ended(end)
+            Step::Ended(step_record.ends(end))
         });
         Running { future, record, can_be_aborted: false }
     }
@@ -308,12 +273,11 @@ impl<F: AsFd + Send + 'static> Drop for ClosedElsewhere<F> {
     }
 }
 
-fn opened(content: Content, transfer: Transfer, record: Rc<Record>, session: SessionLabel) -> Step {
-    let Some(setup) = transfer.setup else {
-        record.ends(metrics::TransferEnd::Refused);
-        return Step::Ended(TransferEnd::NotSetUp);
+fn opened(content: Content, record: Rc<Record>) -> Step {
+    let Some(setup) = record.transfer().setup else {
+        return Step::Ended(record.ends(TransferEnd::NotSetUp));
     };
-    let description = match (&content, &transfer.what) {
+    let description = match (&content, &record.transfer().what) {
         (Content::Download(ClosedElsewhere { open, .. }), _) => {
             Opened::Download { bytes: open.as_ref().map_or(0, |download| download.size - download.offset) }
         }
@@ -327,33 +291,31 @@ fn opened(content: Content, transfer: Transfer, record: Rc<Record>, session: Ses
         (Content::Upload(_), _) => Opened::Upload,
         (Content::Listing(_), _) => Opened::Listing,
     };
-    Step::Opened(Box::new(OpenTransfer { content, setup, transfer, record, session }), description)
+    Step::Opened(Box::new(OpenTransfer { content, setup, record }), description)
 }
 
-fn refused(transfer: &Transfer, error: StorageError, record: &Record, session: SessionLabel) -> Step {
-    record.ends(metrics::TransferEnd::Refused);
-    tracing::debug!(session = session.id, what = ?transfer.what, %error, "transfer refused");
+fn refused(error: StorageError, record: &Record) -> Step {
     let is_machine_listing = matches!(
-        &transfer.what,
+        &record.transfer().what,
         TransferKind::Listing(ListRequest { format: protocol::session::ListFormat::Machine(..), .. })
     );
     let reply = match error {
         StorageError::NotADirectory if is_machine_listing => replies::NOT_A_DIRECTORY_FOR_MLSD,
         error => replies::storage(error),
     };
-    Step::Ended(TransferEnd::Refused(reply))
+    Step::Ended(record.ends(TransferEnd::Refused(reply)))
 }
 
 /// Opens what a transfer is about. Blocks.
-fn open_content(root: &Root, transfer: &Transfer) -> Result<Content, StorageError> {
-    match &transfer.what {
+fn open_content(root: &Root, what: &TransferKind, is_set_up: bool) -> Result<Content, StorageError> {
+    match what {
         TransferKind::Download { path, restart } => {
             let download = root.open_download(path.as_bytes(), restart.unwrap_or(0))?;
             Ok(Content::Download(download.into()))
         }
         TransferKind::Upload { path, mode, allocate_bytes } => {
             let mut upload = root.open_upload(path.as_bytes(), upload_mode(*mode))?;
-            if *allocate_bytes > 0 && transfer.setup.is_some() {
+            if *allocate_bytes > 0 && is_set_up {
                 upload.allocate(*allocate_bytes)?;
             }
             Ok(Content::Upload(upload.into()))
@@ -420,7 +382,8 @@ async fn send_listing(
             let more = listing.fill(&mut chunk, LISTING_CHUNK_BYTES)?;
             Ok((chunk, more.then(|| listing.into())))
         });
-        let (chunk, listing) = filled.await.map_err(|_| replies::INTERNAL)?.map_err(replies::storage)?;
+        let filled = filled.await.map_err(|error| record.failed_inside(&error))?;
+        let (chunk, listing) = filled.map_err(replies::storage)?;
         rest = listing;
         Ok(Some(chunk))
     };
@@ -436,8 +399,6 @@ async fn finish(
     moved: Result<(), Reply>,
     stream: Stream,
     patience: Option<Duration>,
-    session: SessionLabel,
-    transfer: &Transfer,
     record: &Record,
 ) -> Step {
     let delivered = match moved {
@@ -447,30 +408,10 @@ async fn finish(
             Err(reply)
         }
     };
-    let end = match delivered {
-        Ok(()) => {
-            record.ends(metrics::TransferEnd::Complete);
-            log_end(session, transfer, record, "sent");
-            TransferEnd::Complete
-        }
-        Err(reply) => {
-            record.ends(metrics::TransferEnd::Failed);
-            tracing::info!(session = session.id, peer = %session.peer, what = record.direction().name(), bytes = record.progress().bytes(), code = reply.code().number(), "transfer failed");
-            TransferEnd::Failed(reply)
-        }
-    };
-    Step::Ended(end)
-}
-
-fn log_end(session: SessionLabel, transfer: &Transfer, record: &Record, outcome: &'static str) {
-    match &transfer.what {
-        TransferKind::Download { path, .. } | TransferKind::Upload { path, .. } => {
-            tracing::info!(session = session.id, peer = %session.peer, %path, bytes = record.progress().bytes(), milliseconds = record.milliseconds(), "{outcome}");
-        }
-        TransferKind::Listing(request) => {
-            tracing::debug!(session = session.id, path = %request.path, bytes = record.progress().bytes(), milliseconds = record.milliseconds(), "listed");
-        }
-    }
+    Step::Ended(record.ends(match delivered {
+        Ok(()) => TransferEnd::Complete,
+        Err(reply) => TransferEnd::Failed(reply),
+    }))
 }
 
 /// Whether it is a download whose client has said where to begin.

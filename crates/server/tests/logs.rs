@@ -95,6 +95,77 @@ fn human_lines_name_the_session_and_hide_what_they_must() {
     }
 }
 
+/// What an operator asks a log: who has done what, and what became of it.
+#[test]
+fn the_log_tells_how_each_transfer_ended_and_who_changed_what() {
+    let served = served();
+    File::create(served.path().join("large")).and_then(|file| file.set_len(64 << 20)).expect("a sparse file");
+    let scratch = tempfile::tempdir().expect("a directory");
+    let path = scratch.path().join("log");
+    let log = File::create(&path).expect("a log");
+    let server = Bare::start(served.path(), log, &["--log-format", "json"]);
+    let mut client = Client::connect(server.address);
+    client.says("USER eve", 331);
+    client.says("PASS guess", 530);
+    client.says("USER anonymous", 331);
+    client.says("PASS guest", 230);
+
+    client.fetches("RETR file");
+    client.is_refused("RETR nothing", 550);
+    client.stores("STOR whole", &[1; 10]);
+    let mut stopped = client.opens_data();
+    client.says("RETR large", 150);
+    stopped.read_exact(&mut [0; 1000]).expect("the transfer has begun");
+    client.says("ABOR", 426);
+    client.hears(226);
+    let mut data = client.opens_data();
+    client.says("RETR large", 150);
+    data.read_exact(&mut [0; 1000]).expect("the transfer has begun");
+    raw::reset(data);
+    client.hears(426);
+    client.says("MKD folder", 257);
+    client.says("RNFR whole", 350);
+    client.says("RNTO folder/moved", 250);
+    client.says("SITE CHMOD 640 folder/moved", 200);
+    client.says("MFMT 20260102030405 folder/moved", 213);
+    client.says("DELE folder/moved", 250);
+    client.is_refused("DELE folder/moved", 550);
+    client.says("RMD folder", 250);
+    // The bytes have come, and their client is gone before they have a name.
+    let data = client.opens_data();
+    client.says("STOR gone", 150);
+    client.resets();
+    drop(data);
+    server.stop();
+
+    let text = fs::read_to_string(&path).expect("the log");
+    let told: Vec<String> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a line is JSON"))
+        .filter(|event| event["session"].is_u64())
+        .map(|event| {
+            let word = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
+            let all = ["message", "user", "path", "to", "mode", "reason", "reply"].map(word);
+            all.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+        })
+        .collect();
+    let expected = [
+        "login refused eve refused",
+        "sent anonymous /file",
+        "received anonymous /whole",
+        "transfer aborted anonymous /large",
+        "transfer failed anonymous /large 426 The data connection was reset; transfer aborted.",
+        "directory made anonymous /folder",
+        "renamed anonymous /whole /folder/moved",
+        "mode changed anonymous /folder/moved 0640",
+        "time changed anonymous /folder/moved",
+        "file deleted anonymous /folder/moved",
+        "directory removed anonymous /folder",
+        "transfer aborted anonymous /gone",
+    ];
+    assert_eq!(told, expected);
+}
+
 fn with_xferlog(served: &Path, xferlog: &Path) -> Server {
     let config = served.with_extension("toml");
     fs::write(&config, format!("log.xferlog = \"{}\"\n", xferlog.display())).expect("written");

@@ -116,7 +116,7 @@ pub struct Transfer {
 }
 
 /// What is transferred.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TransferKind {
     /// `RETR`.
     Download {
@@ -330,7 +330,7 @@ pub enum Opened {
 }
 
 /// How a transfer ended.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TransferEnd {
     /// It could not begin; this is the reply, and the data connection is still set up.
     Refused(Reply),

@@ -20,7 +20,10 @@ impl ControlConnection {
             Ok(lease) => {
                 let port = lease.port();
                 self.lease = Some(Box::new(lease));
-                self.advertised(kind, client, port).ok_or(replies::INTERNAL)
+                self.advertised(kind, client, port).ok_or_else(|| {
+                    tracing::error!(session = self.id, peer = %client, "the address that the client reached is not to be found out");
+                    replies::INTERNAL
+                })
             }
             Err(refused) => {
                 self.worker.passive.tell_refused(self.id, client, &refused);

@@ -4,23 +4,18 @@ use protocol::session::{Transfer, TransferEnd};
 use transfer::{Direction, TransferOptions};
 
 use super::{ControlConnection, RECEIVED};
-use crate::logging::TransferNote;
 use crate::rates;
 use crate::record::Record;
-use crate::transfers::{Running, SessionLabel, Step};
+use crate::transfers::{Running, Step};
 
 /// How many buffers full of input are looked through for an ABOR at once.
 const LOOKS_MAX: usize = 8;
 
 impl ControlConnection {
     pub(super) fn begin_transfer(&mut self, transfer: Transfer) {
-        let session = SessionLabel { id: self.id, peer: self.peer.ip() };
-        let note = self.worker.service.transfer_log.and_then(|log| {
-            let user = self.session.user().unwrap_or_default();
-            TransferNote::of(&transfer, session.peer, user, self.is_anonymous()).map(|note| (log, note))
-        });
-        let record = Record::new(&transfer, self.worker.counters, note);
-        let step = Running::open(&self.root, transfer, session, record);
+        let log = self.worker.service.transfer_log;
+        let record = Record::new(self.label(), transfer, self.worker.counters, log);
+        let step = Running::open(&self.root, record);
         self.take_step(step);
     }
 

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use protocol::session::{Transfer, TransferKind, TransferType};
 use time::OffsetDateTime;
 
 use super::lines::{self, Lines, Output, WriterGuard};
@@ -30,35 +29,19 @@ pub(crate) struct TransferLogGuard {
     _writer: WriterGuard,
 }
 
-/// What is known of a transfer when it begins.
-#[derive(Debug)]
-pub(crate) struct TransferNote {
+/// What is noted of a transfer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TransferNote<'a> {
     pub(crate) peer: IpAddr,
     /// As the client gave it. Never the password, which wu-ftpd writes of guests.
-    pub(crate) user: Vec<u8>,
+    pub(crate) user: &'a [u8],
     pub(crate) is_anonymous: bool,
-    pub(crate) path: Vec<u8>,
+    pub(crate) path: &'a [u8],
     pub(crate) is_ascii: bool,
     pub(crate) is_upload: bool,
-}
-
-impl TransferNote {
-    /// The note of a transfer; listings have none.
-    pub(crate) fn of(transfer: &Transfer, peer: IpAddr, user: &[u8], is_anonymous: bool) -> Option<Self> {
-        let (path, is_upload) = match &transfer.what {
-            TransferKind::Download { path, .. } => (path, false),
-            TransferKind::Upload { path, .. } => (path, true),
-            TransferKind::Listing(_) => return None,
-        };
-        Some(Self {
-            peer,
-            user: user.to_vec(),
-            is_anonymous,
-            path: path.as_bytes().to_vec(),
-            is_ascii: transfer.transfer_type == TransferType::Ascii,
-            is_upload,
-        })
-    }
+    pub(crate) took: Duration,
+    pub(crate) bytes: u64,
+    pub(crate) is_complete: bool,
 }
 
 impl TransferLog {
@@ -73,8 +56,8 @@ impl TransferLog {
     }
 
     /// A transfer is over.
-    pub(crate) fn write(&self, note: &TransferNote, took: Duration, bytes: u64, is_complete: bool) {
-        self.0.push(line(note, SystemTime::now(), took, bytes, is_complete).as_bytes());
+    pub(crate) fn write(&self, note: &TransferNote<'_>) {
+        self.0.push(line(note, SystemTime::now()).as_bytes());
     }
 
     /// How many lines are lost.
@@ -83,8 +66,9 @@ impl TransferLog {
     }
 }
 
-fn line(note: &TransferNote, now: SystemTime, took: Duration, bytes: u64, is_complete: bool) -> String {
-    let TransferNote { peer, user, is_anonymous, path, is_ascii, is_upload } = note;
+fn line(note: &TransferNote<'_>, now: SystemTime) -> String {
+    let &TransferNote { peer, user, is_anonymous, path, is_ascii, is_upload, took, bytes, is_complete } =
+        note;
     let time = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     // In whole seconds, and never none of them.
     let seconds = took.as_secs().max(1);
@@ -93,9 +77,9 @@ fn line(note: &TransferNote, now: SystemTime, took: Duration, bytes: u64, is_com
         "{} {seconds} {peer} {bytes} {} {} _ {} {} {} ftp 0 * {}\n",
         calendar(time),
         word(path),
-        one_of(*is_ascii, 'a', 'b'),
-        one_of(*is_upload, 'i', 'o'),
-        one_of(*is_anonymous, 'a', 'r'),
+        one_of(is_ascii, 'a', 'b'),
+        one_of(is_upload, 'i', 'o'),
+        one_of(is_anonymous, 'a', 'r'),
         word(user),
         one_of(is_complete, 'c', 'i'),
     )
@@ -187,14 +171,17 @@ impl Output for LogFile {
 mod tests {
     use super::*;
 
-    fn note(path: &[u8]) -> TransferNote {
+    fn note(path: &[u8]) -> TransferNote<'_> {
         TransferNote {
             peer: "192.0.2.1".parse().unwrap(),
-            user: b"an na".to_vec(),
+            user: b"an na",
             is_anonymous: false,
-            path: path.to_vec(),
+            path,
             is_ascii: false,
             is_upload: false,
+            took: Duration::from_millis(2900),
+            bytes: 1234,
+            is_complete: true,
         }
     }
 
@@ -202,18 +189,21 @@ mod tests {
     fn a_line_is_as_wu_ftpd_writes_it() {
         let at = UNIX_EPOCH + Duration::from_secs(1_795_651_181);
         assert_eq!(
-            line(&note(b"/pub/a file.iso"), at, Duration::from_millis(2900), 1234, true),
+            line(&note(b"/pub/a file.iso"), at),
             "Wed Nov 25 23:59:41 2026 2 192.0.2.1 1234 /pub/a_file.iso b _ o r an_na ftp 0 * c\n"
         );
         let upload = TransferNote {
             is_anonymous: true,
             is_ascii: true,
             is_upload: true,
-            user: b"ftp".to_vec(),
+            user: b"ftp",
+            took: Duration::ZERO,
+            bytes: 0,
+            is_complete: false,
             ..note(b"/\x1b[31m\n\xff\xc3\xa4\xc2\x9b")
         };
         assert_eq!(
-            line(&upload, UNIX_EPOCH + Duration::from_secs(1), Duration::ZERO, 0, false),
+            line(&upload, UNIX_EPOCH + Duration::from_secs(1)),
             "Thu Jan  1 00:00:01 1970 1 192.0.2.1 0 /_[31m__\u{e4}_ a _ i a ftp ftp 0 * i\n"
         );
     }
