@@ -215,9 +215,9 @@ struct Flags {
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
 
-    /// What `anonymous` may do. off: not log in; read: list and download; upload: also store new files and make
-    /// directories; write: also replace, change, rename and delete [default: read].
-    #[arg(long, value_name = "off|read|upload|write")]
+    /// What `anonymous` may do. off: not log in; read: list and download; drop: store new files, and see nothing; upload:
+    /// list, download, store new files and make directories; write: everything [default: read].
+    #[arg(long, value_name = "off|read|drop|upload|write")]
     anonymous: Option<AnonymousAccess>,
 
     /// What the workers run on. `auto` takes io_uring where the kernel allows it, and epoll elsewhere, with a line in

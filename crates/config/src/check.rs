@@ -253,6 +253,12 @@ impl Check<'_> {
 
     fn anonymous(&mut self) {
         if self.config.anonymous.access != AnonymousAccess::Off {
+            if !self.config.accounts.is_empty() && self.origins.place("anonymous.access").is_none() {
+                self.warn(
+                    "anonymous.access",
+                    "guests may list and download, which is the default; write \"read\" if that is meant, else \"off\"",
+                );
+            }
             return;
         }
         for key in ["root", "networks", "sessions_max", "download_rate", "upload_rate"] {

@@ -41,9 +41,11 @@ choice! {
         Off = "off",
         /// List and download.
         Read = "read",
-        /// Also store new files and make directories; what is there stays as it is.
+        /// Store new files, and neither see nor fetch what is there: a place to hand something in.
+        Drop = "drop",
+        /// List and download, store new files and make directories; what is there stays as it is. What one stores, all others can fetch.
         Upload = "upload",
-        /// Also replace, change, rename and delete.
+        /// Everything: also replace, change, rename and delete, and set times and modes.
         Write = "write",
     }
 }
@@ -55,6 +57,7 @@ impl AnonymousAccess {
         match self {
             Self::Off => None,
             Self::Read => Some(Rights::READER),
+            Self::Drop => Some(Rights::UPLOAD),
             Self::Upload => Some(Rights::UPLOADER),
             Self::Write => Some(Rights::WRITER),
         }

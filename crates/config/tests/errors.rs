@@ -279,16 +279,25 @@ fn accounts_are_checked() {
         ],
     );
     warnings(
-        &format!("{}rights = [\"append\", \"list\"]\n", account("alice")),
+        &format!("{}rights = [\"append\", \"list\"]\n[anonymous]\naccess = \"read\"", account("alice")),
         &[
             "a.toml:5:10: accounts[0].rights: \"overwrite\" and \"append\" have no effect without \"upload\"; add it",
+        ],
+    );
+    warnings(
+        &account("alice"),
+        &[
+            "configuration: anonymous.access: guests may list and download, which is the default; write \"read\" if that is meant, else \"off\"",
         ],
     );
 }
 
 #[test]
 fn accounts_of_both_files_go_together() {
-    let text = format!("{DIRECTORY}users_file = \"users\"\n{}[fxp]\nusers = [\"bob\"]", account("alice"));
+    let text = format!(
+        "{DIRECTORY}users_file = \"users\"\n{}[fxp]\nusers = [\"bob\"]\n[anonymous]\naccess = \"off\"",
+        account("alice")
+    );
     let folder = folder_with("a.toml", text);
     let users = folder.path().join("users");
     let said = || said(folder.path(), &[], Overrides::default());

@@ -4,6 +4,7 @@
 mod raw;
 mod support;
 
+use std::fs;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use raw::Client;
 use support::program::Program;
 use support::server::Server;
+use support::site::Site;
 use support::tree;
 use tempfile::TempDir;
 
@@ -55,7 +57,7 @@ fn start(more: &str) -> Accounts {
          networks = [\"127.0.0.0/16\"]\nsessions_max = 2\n",
         hash("secret")
     );
-    std::fs::write(&config, text).expect("the configuration is written");
+    fs::write(&config, text).expect("the configuration is written");
     let server = Server::start(&everybodys, &["--config", path_text(&config)]);
     Accounts { server, scratch }
 }
@@ -191,7 +193,7 @@ fn each_right_permits_its_own_operation_and_no_other() {
         }
     }
     let config = scratch.path().join("ringftpd.toml");
-    std::fs::write(&config, accounts).expect("the configuration is written");
+    fs::write(&config, accounts).expect("the configuration is written");
     let server = Server::start(scratch.path(), &["--config", path_text(&config)]);
     for right in RIGHTS {
         let mut client = Client::connect(server.address());
@@ -332,7 +334,7 @@ fn a_password_is_asked_for_on_a_terminal_and_not_shown() {
     let hash = shown[hash..].split_whitespace().next().expect("a word");
     let config = scratch.path().join("ringftpd.toml");
     let account = format!("[[accounts]]\nname = \"camera\"\npassword_hash = \"{hash}\"\n");
-    std::fs::write(&config, account).expect("the configuration is written");
+    fs::write(&config, account).expect("the configuration is written");
     let server = Server::start(scratch.path(), &["--config", path_text(&config)]);
     let mut client = Client::connect(server.address());
     client.says("USER camera", 331);
@@ -350,4 +352,33 @@ fn no_password_is_ever_logged() {
     let log = accounts.server.log().join("\n");
     assert!(!log.contains("hunter2") && !log.contains("secret"), "{log}");
     assert!(log.contains("PASS ..."), "commands are logged at this level");
+}
+
+#[test]
+fn a_drop_box_takes_new_files_and_shows_none() {
+    let site = Site::new(&["--anonymous", "drop"], |served, _| {
+        tree::write(served, "file".as_ref(), b"contents");
+    });
+    let mut client = Client::log_in(site.server.address());
+    client.stores("STOR new", b"handed in");
+    assert_eq!(fs::read(site.served.join("new")).expect("a file"), b"handed in");
+    let commands = [
+        "RETR new",
+        "LIST",
+        "NLST",
+        "MLSD",
+        "MLST new",
+        "SIZE new",
+        "STAT /",
+        "HASH new",
+        "STOR file",
+        "APPE new",
+    ];
+    for command in commands {
+        client.is_refused(command, 550);
+    }
+    for command in ["DELE new", "RNFR new", "MKD folder", "SITE CHMOD 777 new"] {
+        client.says(command, 550);
+    }
+    assert_eq!(fs::read(site.served.join("file")).expect("a file"), b"contents");
 }
