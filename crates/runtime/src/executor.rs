@@ -130,7 +130,7 @@ impl Executor {
     }
 
     fn take_rung(&self) {
-        self.doorbell.rung.store(false, Ordering::Release);
+        self.doorbell.rung.swap(false, Ordering::AcqRel);
         let rung = std::mem::take(&mut *self.doorbell.keys.lock().unwrap_or_else(PoisonError::into_inner));
         HERE.with(|here| here.keys.borrow_mut().extend(rung));
     }
@@ -147,8 +147,9 @@ impl Executor {
 
     fn poll(&self, key: usize) {
         let taken = self.tasks.borrow_mut().get_mut(key).and_then(|task| {
-            // What wakes it from here on is not to be missed.
-            task.state.queued.store(false, Ordering::Release);
+            // What wakes it from here on queues it again; and what another thread did before it found it queued already is seen
+            // by the poll. A mere store could come after what the poll looks at.
+            task.state.queued.swap(false, Ordering::AcqRel);
             Some((task.future.take()?, task.waker.clone()))
         });
         // It has ended since it was woken.
