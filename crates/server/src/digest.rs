@@ -20,6 +20,8 @@ pub(crate) enum DigestError {
     Cancelled,
     /// The range does not lie within the file.
     BeyondEnd,
+    /// The file became shorter while it was read.
+    Shrank,
     /// The file could not be read.
     Io(io::Error),
 }
@@ -39,18 +41,22 @@ pub(crate) fn digest(
         return Err(DigestError::BeyondEnd);
     }
     file.seek(SeekFrom::Start(start)).map_err(DigestError::Io)?;
-    let range = file.take(end - start);
+    let mut range = file.take(end - start);
     let hexadecimal = match algorithm {
         HashAlgorithm::Crc32 => {
             let mut crc = crc32fast::Hasher::new();
-            for_each_chunk(range, cancelled, |chunk| crc.update(chunk))?;
+            for_each_chunk(&mut range, cancelled, |chunk| crc.update(chunk))?;
             format!("{:08x}", crc.finalize())
         }
-        HashAlgorithm::Md5 => digest_with::<Md5>(range, cancelled)?,
-        HashAlgorithm::Sha1 => digest_with::<Sha1>(range, cancelled)?,
-        HashAlgorithm::Sha256 => digest_with::<Sha256>(range, cancelled)?,
-        HashAlgorithm::Sha512 => digest_with::<Sha512>(range, cancelled)?,
+        HashAlgorithm::Md5 => digest_with::<Md5>(&mut range, cancelled)?,
+        HashAlgorithm::Sha1 => digest_with::<Sha1>(&mut range, cancelled)?,
+        HashAlgorithm::Sha256 => digest_with::<Sha256>(&mut range, cancelled)?,
+        HashAlgorithm::Sha512 => digest_with::<Sha512>(&mut range, cancelled)?,
     };
+    // Else it would be told as the digest of bytes that are no more.
+    if range.limit() > 0 {
+        return Err(DigestError::Shrank);
+    }
     Ok((hexadecimal, end))
 }
 
@@ -121,6 +127,24 @@ mod tests {
         assert!(matches!(past, Err(DigestError::BeyondEnd)));
         let backwards = digest(HashAlgorithm::Crc32, file_of(b"123"), 3, Some(2), &AtomicBool::new(false));
         assert!(matches!(backwards, Err(DigestError::BeyondEnd)));
+    }
+
+    #[test]
+    fn a_file_that_shrinks_has_no_digest() {
+        const BYTES: u64 = 1 << 40;
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(BYTES).unwrap();
+        // Its position is that of the reader.
+        let mut same = file.try_clone().unwrap();
+        std::thread::scope(|scope| {
+            let never = AtomicBool::new(false);
+            let reader = scope.spawn(move || digest(HashAlgorithm::Crc32, file, 0, None, &never));
+            while same.stream_position().unwrap() == 0 {
+                std::thread::yield_now();
+            }
+            same.set_len(1).unwrap();
+            assert!(matches!(reader.join().unwrap(), Err(DigestError::Shrank)));
+        });
     }
 
     #[test]

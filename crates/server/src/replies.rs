@@ -34,6 +34,7 @@ pub(crate) const NOT_A_DIRECTORY_FOR_MLSD: Reply =
 pub(crate) const NOT_RETRIEVABLE: Reply =
     reply(550, "Not a regular file: not retrievable, and not to be replaced.");
 pub(crate) const DIGEST_CANCELLED: Reply = reply(426, "Checksum aborted.");
+pub(crate) const SHRANK_UNDER_DIGEST: Reply = reply(451, "The file shrank while it was read; try again.");
 pub(crate) const RANGE_BEYOND_END: Reply = reply(501, "The range lies beyond the end of the file.");
 
 /// The reply to a client for whom there is no place.
@@ -114,6 +115,7 @@ pub(crate) fn digest(error: &DigestError) -> Reply {
     match error {
         DigestError::Cancelled => DIGEST_CANCELLED,
         DigestError::BeyondEnd => RANGE_BEYOND_END,
+        DigestError::Shrank => SHRANK_UNDER_DIGEST,
         DigestError::Io(error) => Reply::new(Code::new(451), format!("Local error: {}.", cause(error))),
     }
 }
