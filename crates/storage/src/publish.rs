@@ -110,7 +110,16 @@ impl Upload {
         match renameat2(directory, hidden, directory, target, RenameFlags::RENAME_NOREPLACE) {
             // A file system that cannot rename so; a hard link does not replace either.
             Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {
-                linkat(directory, hidden, directory, target, AtFlags::empty())?;
+                match linkat(directory, hidden, directory, target, AtFlags::empty()) {
+                    // It knows no links either. There is nothing better than to look first.
+                    Err(Errno::EPERM | Errno::ENOSYS | Errno::EOPNOTSUPP) => {
+                        if self.target.facts()?.is_some() {
+                            return Err(StorageError::Exists);
+                        }
+                        return Ok(renameat(directory, hidden, directory, target)?);
+                    }
+                    result => result?,
+                }
                 // The file has its name now. A hidden one that stays is the next sweep's.
                 let _ = unlinkat(directory, hidden, UnlinkatFlags::NoRemoveDir);
                 Ok(())

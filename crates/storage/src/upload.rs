@@ -10,11 +10,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FallocateFlags, OFlag, fallocate, openat};
 use nix::sys::stat::{Mode, fchmod, fstat, fstatat};
-use nix::unistd::{AccessFlags, Uid, UnlinkatFlags, faccessat, geteuid, unlinkat};
+use nix::sys::statvfs::fstatvfs;
+use nix::unistd::{AccessFlags, Uid, UnlinkatFlags, close, faccessat, geteuid, unlinkat};
 
 use crate::path::{RelativePath, random_digits, random_upload_name};
 use crate::target::Target;
-use crate::{Facts, Kind, Root, StorageError};
+use crate::{Facts, FileSystemKind, Kind, Root, StorageError};
 
 /// How often a random name is drawn again that is taken.
 const RANDOM_NAME_TRIES_MAX: u32 = 16;
@@ -42,7 +43,7 @@ pub enum UploadMode {
 /// How much of an upload is on the disk before its name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncPolicy {
-    /// Nothing is waited for: a crash of the machine may lose the upload, and leave an empty file under its name.
+    /// No disk of this machine is waited for: a crash of the machine may lose the upload, and leave an empty file under its name.
     None,
     /// The contents (fdatasync): what has its name after a crash is whole.
     Data,
@@ -323,6 +324,10 @@ impl Upload {
         let end = self.offset.checked_add(bytes).ok_or(StorageError::TooLarge)?;
         let offset = i64::try_from(self.offset).map_err(|_| StorageError::TooLarge)?;
         let length = i64::try_from(bytes).map_err(|_| StorageError::TooLarge)?;
+        // The kernel would take what there is before it says that there is not enough. What is changed in place has blocks already.
+        if !self.is_in_place() && self.free_bytes()?.is_some_and(|free| bytes > free) {
+            return Err(StorageError::Full);
+        }
         // Set first: a call that fails half-way may have reserved a part.
         self.allocated_end = end;
         loop {
@@ -334,6 +339,13 @@ impl Upload {
         }
     }
 
+    /// What others than root may still use of the file system; `None` where it does not say.
+    fn free_bytes(&self) -> Result<Option<u64>, StorageError> {
+        let system = fstatvfs(&self.file)?;
+        let says = system.blocks() > 0;
+        Ok(says.then(|| system.blocks_available().saturating_mul(system.fragment_size())))
+    }
+
     /// Where in the file the space ends that [`Upload::allocate`] has reserved, in bytes; 0 where it has not.
     pub fn reserved_until(&self) -> u64 {
         self.allocated_end
@@ -342,15 +354,25 @@ impl Upload {
     /// Waits until what was written is on the disk, as far as `policy` asks; [`SyncPolicy::Full`] also makes
     /// [`Upload::publish`] wait for the directory.
     ///
+    /// Where another machine or a daemon has the disk, it is waited for whatever the policy: what they cannot store they say only
+    /// when they are asked to, or when the file is closed (NFS, SMB, sshfs, s3fs), and by then it would have its name.
+    ///
     /// # Errors
     /// What the disk says: [`StorageError::Full`], [`StorageError::Quota`], [`StorageError::System`] (`EIO`).
     pub fn sync(&mut self, policy: SyncPolicy) -> Result<(), StorageError> {
         self.sync_policy = policy;
+        let is_elsewhere = FileSystemKind::of(&self.file)?.always_waits();
         match policy {
-            SyncPolicy::None => Ok(()),
-            SyncPolicy::Data => Ok(self.file.sync_data()?),
-            SyncPolicy::Full => Ok(self.file.sync_all()?),
+            SyncPolicy::None if is_elsewhere => self.file.sync_data()?,
+            SyncPolicy::None => {}
+            SyncPolicy::Data => self.file.sync_data()?,
+            SyncPolicy::Full => self.file.sync_all()?,
         }
+        if is_elsewhere {
+            // There is an answer to each closing, not only to the last.
+            close(self.file.try_clone()?)?;
+        }
+        Ok(())
     }
 
     /// Gives back the reserved blocks beyond the file's end.

@@ -295,6 +295,10 @@ fn reserved_space_is_given_back_and_a_full_disk_is_told() {
         assert_eq!(upload.allocate(u64::MAX), Err(StorageError::TooLarge));
         let error = upload.allocate(1 << 60).unwrap_err();
         assert!(matches!(error, StorageError::Full | StorageError::TooLarge), "{error:?}");
+        // Not a block is taken from others for what there is no room for.
+        let free = upload.free_bytes().unwrap().expect("it says what is free");
+        assert_eq!(upload.allocate(free.saturating_mul(2)), Err(StorageError::Full));
+        assert_eq!(std::os::unix::fs::MetadataExt::blocks(&upload.file.metadata().unwrap()), 0);
         drop(upload);
         assert_eq!(scratch.contents("f"), b"short");
     }
