@@ -19,7 +19,7 @@ pub enum FileSystemKind {
     /// In a process of this machine: FUSE. What the page cache holds is sent without asking the process; what is written
     /// goes to it at once.
     UserSpace,
-    /// On another machine: NFS, SMB, 9P, Ceph. Even for what the page cache holds, the other machine may be asked first.
+    /// On another machine, or shared with others: NFS, SMB, 9P, Ceph, GFS2. Even for what the page cache holds, the other machine may be asked first.
     Network,
 }
 
@@ -64,7 +64,7 @@ impl FileSystemKind {
 }
 
 /// Of the kernel's magic.h and of the file systems' own headers.
-const MAGICS: [(u32, FileSystemKind); 13] = [
+const MAGICS: [(u32, FileSystemKind); 20] = [
     (0x0102_1994, FileSystemKind::Memory),    // tmpfs
     (0x8584_58f6, FileSystemKind::Memory),    // ramfs
     (0x794c_7630, FileSystemKind::Stacked),   // overlayfs
@@ -78,6 +78,14 @@ const MAGICS: [(u32, FileSystemKind); 13] = [
     (0x00c3_6400, FileSystemKind::Network),   // Ceph
     (0x5346_414f, FileSystemKind::Network),   // AFS
     (0x0bd0_0bd0, FileSystemKind::Network),   // Lustre
+    (0x4750_4653, FileSystemKind::Network),   // GPFS
+    (0x1983_0326, FileSystemKind::Network),   // BeeGFS
+    (0x2003_0528, FileSystemKind::Network),   // OrangeFS
+    (0x7375_7245, FileSystemKind::Network),   // Coda
+    (0x786f_4256, FileSystemKind::Network),   // vboxsf, folders of a virtual machine's host
+    // On a disk that several machines share, which lock each page of it among them.
+    (0x0116_1970, FileSystemKind::Network), // GFS2
+    (0x7461_636f, FileSystemKind::Network), // OCFS2
 ];
 
 /// `STATX_MNT_ID_UNIQUE`, Linux 6.8, which rustix does not name.
@@ -102,7 +110,7 @@ impl PartialEq for MountId {
 impl Eq for MountId {}
 
 impl MountId {
-    /// The mount of an open file or directory. It never waits: what a server or a daemon would have to be asked is not asked.
+    /// The mount of an open file or directory, without asking a server or a daemon; but the 9P client asks its server all the same.
     ///
     /// # Errors
     /// Whatever statx(2) says.

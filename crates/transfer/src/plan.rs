@@ -37,7 +37,7 @@ pub enum TransferType {
 pub enum CacheState {
     /// It holds what is sent next, or will once that was fetched.
     Used,
-    /// It stays empty: what was just fetched is not in it, as with FUSE's `direct_io`.
+    /// It stays empty: what was just fetched is not in it, as on overlayfs over a daemon that has it so.
     Bypassed,
 }
 
@@ -145,10 +145,14 @@ impl TransferFacts {
             // Writes beside the page cache take aligned buffers, and a pipe has none.
             _ if is_upload && self.cache_policy == CachePolicy::Direct => false,
             Route::Splice | Route::RingSplice => untouched,
-            // Before a sendfile from another machine's file that machine is asked, whatever the page cache holds.
-            Route::Sendfile if self.file_system == Some(FileSystemKind::Network) => false,
+            // Another machine is asked before a sendfile, whatever the page cache holds, and a daemon may be (by Linux before 6.5).
+            Route::Sendfile if self.is_answered_by_others() => false,
             Route::Sendfile => untouched && !is_upload && self.cache == CacheState::Used,
         }
+    }
+
+    fn is_answered_by_others(&self) -> bool {
+        self.file_system.is_some_and(FileSystemKind::always_waits)
     }
 
     /// Few bytes, and a file system that may tell at once whether it has them.
@@ -169,9 +173,9 @@ impl TransferFacts {
 /// | upload | I | no | | disk, memory, stacked | | splice | here; on another thread while the disk is behind |
 /// | upload | I | no | | user space, network | | splice | on another thread |
 /// | download | I | no | ≤ 2 KiB | disk | used | copy | here; on another thread what is cold |
-/// | download | I | no | | network | | splice | on another thread |
+/// | download | I | no | | user space, network | | splice | on another thread |
 /// | download | I | no | | | bypassed | splice | on another thread |
-/// | download | I | no | | disk, memory, stacked, user space | used | sendfile | here; what is cold is fetched first |
+/// | download | I | no | | disk, memory, stacked | used | sendfile | here; what is cold is fetched first |
 ///
 /// The size of an upload does not change its route: the pipe of a splice is pooled and already there, so that a
 /// small one pays no more for it than for a buffer. `ring-splice` is never planned, since the hand-over to the kernel's threads
@@ -188,7 +192,7 @@ pub fn plan(facts: &TransferFacts) -> Route {
     }
     let best = match facts.direction {
         Direction::Upload => Route::Splice,
-        Direction::Download if facts.file_system == Some(FileSystemKind::Network) => Route::Splice,
+        Direction::Download if facts.is_answered_by_others() => Route::Splice,
         Direction::Download if facts.is_read_at_once() => Route::Copy,
         Direction::Download if facts.cache == CacheState::Bypassed => Route::Splice,
         Direction::Download => Route::Sendfile,
@@ -236,7 +240,7 @@ mod tests {
             (Disk, Route::Sendfile),
             (Memory, Route::Sendfile),
             (Stacked, Route::Sendfile),
-            (UserSpace, Route::Sendfile),
+            (UserSpace, Route::Splice),
             (Network, Route::Splice),
         ] {
             let facts = TransferFacts { file_system: Some(file_system), ..DOWNLOAD };
@@ -251,7 +255,7 @@ mod tests {
         let small = TransferFacts { size: Some(COPIED_BYTES_MAX), ..DOWNLOAD };
         assert_eq!(plan(&small), Route::Copy);
         assert_eq!(plan(&TransferFacts { size: Some(COPIED_BYTES_MAX + 1), ..small }), Route::Sendfile);
-        for file_system in [FileSystemKind::Memory, FileSystemKind::Stacked, FileSystemKind::UserSpace] {
+        for file_system in [FileSystemKind::Memory, FileSystemKind::Stacked] {
             let facts = TransferFacts { file_system: Some(file_system), ..small };
             assert_eq!(plan(&facts), Route::Sendfile);
         }
@@ -273,7 +277,7 @@ mod tests {
         assert_eq!(prefer(bypassed, Route::Sendfile), Route::Splice);
         for kind in FileSystemKind::ALL {
             let on_it = TransferFacts { file_system: Some(kind), ..DOWNLOAD };
-            let route = if kind == FileSystemKind::Network { Route::Splice } else { Route::Sendfile };
+            let route = if kind.always_waits() { Route::Splice } else { Route::Sendfile };
             assert_eq!(prefer(on_it, Route::Sendfile), route, "{kind:?}");
         }
     }

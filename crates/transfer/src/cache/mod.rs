@@ -39,12 +39,13 @@ pub(crate) enum Residency {
     Untold,
 }
 
-/// How the kernel is asked whether a range of one file is in the page cache.
+/// How the kernel is asked whether a range of one file is in the page cache. Not of a file that a daemon or another machine has: to read
+/// it and to let go of a mapping may both mean to ask them, and to wait.
 ///
 /// | way | where | for 4 MiB |
 /// | --- | --- | --- |
 /// | cachestat(2) | Linux 6.5, and not on stacked file systems | 0.3 to 11 µs |
-/// | mincore(2) on a mapping | files that this user owns or may write; after cachestat, too, on FUSE and network file systems | 28 µs |
+/// | mincore(2) on a mapping | files that this user owns or may write | 28 µs |
 /// | reading the ends without waiting | older kernels, other people's files | 1 µs |
 pub(crate) struct Probe {
     kind: FileSystemKind,
@@ -63,18 +64,8 @@ impl Probe {
         if self.kind != FileSystemKind::Stacked
             && let Ok(known) = kernel::cachestat(file, range)
         {
-            return if known.cached < pages(range, PAGE_BYTES_MIN) {
-                Residency::Cold
-            } else if !self.kind.always_waits() {
-                Residency::warm_if(is_read(file, range))
-            // Here to read may mean to ask a daemon or a server, and to wait for it.
-            } else if self.mincore_tells(file) {
-                Residency::warm_if(is_mapped(file, range))
-            } else if fetch::is_any_under_way() {
-                Residency::Untold
-            } else {
-                Residency::Warm
-            };
+            let are_there = known.cached >= pages(range, PAGE_BYTES_MIN);
+            return Residency::warm_if(are_there && is_read(file, range));
         }
         if self.mincore_tells(file) {
             return Residency::warm_if(is_mapped(file, range));
@@ -206,15 +197,7 @@ mod tests {
             let expected = if places_read < 5 { Residency::Cold } else { Residency::Warm };
             assert_eq!(Probe::new(FileSystemKind::Disk).ask(&file, &(0..1 << 20)), expected);
         }
-        let told_by_user_space = |faults: &[_]| {
-            Script::new(faults.iter().copied().chain([being_read])).begin();
-            Probe::new(FileSystemKind::UserSpace).ask(&file, &(0..1 << 20))
-        };
-        assert_eq!(told_by_user_space(&[]), Residency::Warm, "a daemon is not asked");
-        let no_mincore = (Call::Mincore, Fault::Fails(nix::errno::Errno::ENODEV));
-        assert_eq!(told_by_user_space(&[no_mincore]), Residency::Untold, "it may be what is being fetched");
         drop(fetch);
-        assert_eq!(told_by_user_space(&[no_mincore]), Residency::Warm);
         Script::new([]).begin();
     }
 
