@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use nix::sys::stat::fstat;
 use protocol::reply::Reply;
 use protocol::session::{DataSetup, ListRequest, Opened, Transfer, TransferEnd, TransferKind, TransferType};
-use runtime::{Places, Stream, sleep_until};
+use runtime::{Places, Stream, sleep_until, turn_began};
 use storage::{Download, Listing, Root, StorageError, SyncPolicy, Upload};
 use transfer::{ChunksError, Destination, Direction, Progress, TransferError, TransferOptions};
 
@@ -90,6 +91,7 @@ type UnpublishedUpload = ClosedElsewhere<Upload>;
 struct ClosedElsewhere<F: AsFd + Send + 'static> {
     open: Option<F>,
     closing_waits: bool,
+    opened_at: Instant,
 }
 
 impl Running {
@@ -230,25 +232,32 @@ impl UnpublishedUpload {
 
 impl From<Upload> for UnpublishedUpload {
     fn from(upload: Upload) -> Self {
-        Self { open: Some(upload), closing_waits: true }
+        Self { open: Some(upload), closing_waits: true, opened_at: turn_began() }
     }
 }
 
 impl From<Listing> for ClosedElsewhere<Listing> {
     fn from(listing: Listing) -> Self {
-        Self { open: Some(listing), closing_waits: true }
+        Self { open: Some(listing), closing_waits: true, opened_at: turn_began() }
     }
 }
 
 impl From<Download> for ClosedElsewhere<Download> {
     fn from(download: Download) -> Self {
-        Self { closing_waits: download.closing_waits, open: Some(download) }
+        Self { closing_waits: download.closing_waits, open: Some(download), opened_at: turn_began() }
     }
 }
 
 impl<F: AsFd + Send + 'static> ClosedElsewhere<F> {
     fn into_inner(mut self) -> Option<F> {
         self.open.take()
+    }
+
+    /// Whether it may be the last of a file that was deleted or replaced meanwhile: then to close it frees the blocks, and waits for a
+    /// place in the journal. In the turn in which it was opened it had a name.
+    fn may_have_lost_its_name(&self) -> bool {
+        let names = |file: &F| fstat(file).map_or(0, |status| status.st_nlink);
+        turn_began() != self.opened_at && self.open.as_ref().is_some_and(|file| names(file) == 0)
     }
 
     /// Where to wait for it.
@@ -260,7 +269,7 @@ impl<F: AsFd + Send + 'static> ClosedElsewhere<F> {
 impl<F: AsFd + Send + 'static> Drop for ClosedElsewhere<F> {
     fn drop(&mut self) {
         // Off a worker it is dropped here: the thread that opened it for a client who is gone may wait.
-        if self.closing_waits
+        if (self.closing_waits || self.may_have_lost_its_name())
             && let Some(file) = self.open.take()
             && runtime::current_backend().is_some()
         {

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use raw::Client;
+use raw::{Client, read_all};
 use support::site::Site;
 use support::tree;
 
@@ -140,6 +140,36 @@ fn a_small_download_makes_the_calls_that_are_listed() {
     for (name, each) in [("sendto", 4), ("openat2", 1), ("close", 2)] {
         let count = counts.get(name).copied().unwrap_or(0);
         assert!(count >= each * TRANSFERS, "{name}: {count} calls were seen; all: {counts:?}");
+    }
+}
+
+/// Its blocks are freed with its last descriptor, which waits for the journal of a disk that is behind.
+#[test]
+fn a_file_that_was_deleted_under_its_download_is_not_closed_by_the_worker() {
+    const BYTES: usize = 32 << 20;
+    let site = Site::new(&["--workers", "1", "--anonymous", "write"], |served, _| {
+        for name in ["kept", "deleted"] {
+            tree::write(served, name.as_ref(), &vec![7; BYTES]);
+        }
+    });
+    let mut client = Client::log_in(site.server.address());
+    client.says("TYPE I", 200);
+    let mut other = Client::log_in(site.server.address());
+    for (name, is_closed_by_the_worker) in [("kept", true), ("deleted", false)] {
+        let mut data = client.opens_data();
+        client.says(format!("RETR {name}"), 150);
+        data.read_exact(&mut [0]).expect("the transfer has begun");
+        if !is_closed_by_the_worker {
+            other.says(format!("DELE {name}"), 250);
+        }
+        let trace = Trace::of(&worker(site.server.pid()), site.elsewhere(name).join("calls"));
+        assert_eq!(read_all(&mut data).len(), BYTES - 1);
+        client.hears(226);
+        let lines = trace.lines();
+        let sent = lines.iter().find(|line| line.starts_with("sendfile(")).expect("it was sent");
+        let file = argument(sent, 1);
+        let is_closed = lines.iter().any(|line| line.starts_with("close(") && argument(line, 0) == file);
+        assert_eq!(is_closed, is_closed_by_the_worker, "{name}: {lines:?}");
     }
 }
 
