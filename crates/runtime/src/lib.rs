@@ -58,7 +58,7 @@ pub use context::{current_backend, drained, turn_began};
 pub use counter::Counter;
 pub use deadline::{Elapsed, IdleTimer, Sleep, Timeout, sleep_until, timeout_at};
 pub use descriptor_table::reserve_descriptors;
-pub use fair::FairPool;
+pub use fair::{FairPool, in_the_background};
 pub use figures::{WorkerFigures, WorkerObserver};
 pub use handover::{HandoverError, Receiver, Sender, mailbox};
 pub use latest::{Publisher, Subscriber};

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use runtime::{BlockingError, FairPool, sleep_until, spawn, timeout_at};
+use runtime::{BlockingError, FairPool, in_the_background, sleep_until, spawn, timeout_at};
 use support::on_each_backend;
 
 #[test]
@@ -19,6 +19,16 @@ fn a_job_gives_its_result_or_its_panic() {
         assert!(matches!(panicked, Err(BlockingError::Panicked(message)) if message == "on purpose"));
         assert_eq!(pool.run("somebody", || 8).await.expect("the thread lives on"), 8);
     });
+}
+
+#[test]
+fn the_background_has_less_of_a_claim_and_the_thread_before_it_keeps_its_own() {
+    let niceness = || rustix::process::getpriority_process(None).expect("a priority");
+    let before = niceness();
+    assert_eq!(in_the_background(niceness).expect("a thread"), 19);
+    assert_eq!(niceness(), before);
+    let panicked = std::panic::catch_unwind(|| in_the_background(|| panic!("on purpose")));
+    assert!(panicked.is_err());
 }
 
 #[test]

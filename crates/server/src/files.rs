@@ -11,7 +11,7 @@ use protocol::rights::Rights;
 use protocol::session::{FactSelection, FileAnswer, FileRequest, ListFormat, ListRequest, UploadMode};
 use storage::{Format, Kind, ListOptions, Permissions, Replace, Root, StorageError};
 
-use crate::digest::digest;
+use crate::digest::{DigestError, digest};
 use crate::logging::loggable;
 use crate::record::SessionLabel;
 use crate::replies;
@@ -129,7 +129,11 @@ fn log_change(session: &SessionLabel, request: &FileRequest) {
 fn find_answer(root: &Root, request: &FileRequest, cancel: &Cancel) -> Result<FileAnswer, Reply> {
     if let FileRequest::Digest { path, algorithm, start, end, .. } = request {
         let download = root.open_download(path.as_bytes(), 0).map_err(replies::storage)?;
-        let (hexadecimal, end) = digest(*algorithm, download.file, *start, *end, &cancel.0)
+        // Or whoever asks for many would have the cores to himself.
+        let digest = || digest(*algorithm, download.file, *start, *end, &cancel.0);
+        let (hexadecimal, end) = runtime::in_the_background(digest)
+            .map_err(DigestError::Io)
+            .flatten()
             .map_err(|error| replies::digest(&error))?;
         return Ok(FileAnswer::Digest { hexadecimal, end });
     }
