@@ -347,7 +347,8 @@ section! {
 
         /// What it may do: a list of `"list"`, `"download"`, `"upload"`, `"overwrite"`, `"append"`, `"delete"`,
         /// `"rename"`, `"make_directory"`, `"set_times"`, `"set_modes"`; or `"reader"` for the first two, `"uploader"`
-        /// for these and `"upload"` and `"make_directory"`, `"writer"` for all.
+        /// for these and `"upload"` and `"make_directory"`, `"writer"` for all. `"append"` is `APPE` and `STOR` after `REST`, which change a
+        /// file in place, from any byte on.
         rights: Rights = Rights::READER,
 
         /// The networks from which it may log in. Left out, everywhere.
