@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::Findings;
-use super::markdown::losses;
+use super::markdown::{losses, milliseconds, rate};
 use super::results::{Compared, Row};
+use super::scenarios::Figure;
 use super::servers::Part;
 
 const STYLE: &str = include_str!("style.css");
@@ -24,7 +25,8 @@ fn write(out: &mut String, findings: &Findings) -> std::fmt::Result {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>ringftpd: benchmarks</title>\n\
          <style>\n{STYLE}</style>\n<h1>ringftpd beside other servers</h1>\n\
          <p class=\"faint\">Written by <code>cargo xtask compare</code>. Bars are relative to ringftpd, as medians over runs that were \
-         neighbours in time; shorter is better. The line marks ringftpd.</p>\n<p class=\"faint\">{}</p>\n<p class=\"faint\">{}</p>\n",
+         neighbours in time; shorter is better. The line marks ringftpd. With a † rates and latencies are the load's as much as the server's: \
+         its core was full, or late.</p>\n<p class=\"faint\">{}</p>\n<p class=\"faint\">{}</p>\n",
         text(&findings.machine),
         text(
             &findings
@@ -111,12 +113,10 @@ fn write_row(out: &mut String, compared: &Compared, row: &Row, longest: f64) -> 
     };
     let cut = if row.to_own > longest { " cut" } else { "" };
     let ratio = |value: Option<f64>| value.map_or_else(|| String::from("–"), |value| format!("{value:.2}"));
-    let milliseconds =
-        |us: Option<f64>| us.map_or_else(|| String::from("–"), |us| format!("{:.2} ms", us / 1000.0));
     writeln!(
         out,
         "<tr class=\"{class}\"><td>{}<td>{}<td class=\"bar\"><span class=\"mark\" style=\"left:{:.2}%\"></span>\
-         <span class=\"fill{cut}\" style=\"width:{:.2}%\"></span><td>{:.2}<td>{}<td>{}<td>{:.1}<td>{}<td>{}<td>{:.0}</tr>",
+         <span class=\"fill{cut}\" style=\"width:{:.2}%\"></span><td>{:.2}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{:.0}</tr>",
         row.name,
         compared.scenario.figure.show(row.figure),
         100.0 / longest,
@@ -124,9 +124,9 @@ fn write_row(out: &mut String, compared: &Compared, row: &Row, longest: f64) -> 
         row.to_own,
         ratio(row.to_roofline),
         ratio(row.to_best_peer),
-        row.rate,
-        milliseconds(row.p50_us),
-        milliseconds(row.p99_us),
+        row.doubted(rate(row.rate.filter(|_| compared.scenario.figure != Figure::Memory))),
+        row.doubted(milliseconds(row.p50_us)),
+        row.doubted(milliseconds(row.p99_us)),
         row.errors
     )
 }

@@ -9,6 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::servers::Running;
@@ -17,7 +19,8 @@ use super::servers::Running;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Figures {
     pub(crate) units: f64,
-    pub(crate) rate: f64,
+    /// None where the load is another one, whose rate says nothing beside the load tester's.
+    pub(crate) rate: Option<f64>,
     pub(crate) p50_us: Option<f64>,
     pub(crate) p99_us: Option<f64>,
     /// The 99th percentile of the reply to PASV or EPSV.
@@ -28,6 +31,10 @@ pub(crate) struct Figures {
     pub(crate) errors: f64,
     /// What the first error said.
     pub(crate) complaint: Option<String>,
+    /// Why it ended before its time, if it did.
+    pub(crate) ended_early: Option<String>,
+    /// Why rates and latencies are the load's as much as the server's, if they are, as the load tester itself says.
+    pub(crate) doubts: Vec<String>,
 }
 
 /// Where the load comes from, and how long it is measured.
@@ -80,17 +87,18 @@ impl Load<'_> {
     /// If it cannot be fetched.
     pub(crate) fn run_http(&self, server: &Running, connections: usize) -> anyhow::Result<Figures> {
         let before = server.cgroup.processor_time()?;
-        let began = Instant::now();
-        let end = began + Duration::from_millis(self.duration_ms);
+        let end = Instant::now() + Duration::from_millis(self.duration_ms);
         let fetched: Vec<anyhow::Result<u64>> = thread::scope(|scope| {
-            let clients: Vec<_> =
-                (0..connections).map(|_| scope.spawn(|| fetch_until(server.address, end))).collect();
+            let fetch = || {
+                pin_to(self.core)?;
+                fetch_until(server.address, end)
+            };
+            let clients: Vec<_> = (0..connections).map(|_| scope.spawn(fetch)).collect();
             clients
                 .into_iter()
                 .map(|client| client.join().unwrap_or_else(|_| bail!("a client panicked")))
                 .collect()
         });
-        let took = began.elapsed();
         let spent = server.cgroup.processor_time()?.saturating_sub(before);
         let files = fetched.into_iter().sum::<anyhow::Result<u64>>()?;
         ensure!(files > 0, "not one file was fetched in the time");
@@ -100,13 +108,15 @@ impl Load<'_> {
         let gib = units * super::site::BIG_BYTES as f64 / GIB;
         Ok(Figures {
             units,
-            rate: units / took.as_secs_f64(),
             processor_us: Some(spent.as_secs_f64() * 1e6 / units),
             processor_s_per_gib: Some(spent.as_secs_f64() / gib),
             ..Figures::default()
         })
     }
 }
+
+/// Of fewer latencies, the highest or the second highest would be the 99th percentile.
+const LATENCIES_FOR_P99: f64 = 500.0;
 
 const GIB: f64 = 1_073_741_824.0;
 
@@ -120,19 +130,31 @@ fn figures(report: &Value) -> Figures {
         let text = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
         format!("{}: {}", text("step"), text("example"))
     });
-    let ended = report["ended_early"].as_str().map(ToOwned::to_owned);
+    let doubts = report["tester"]["warnings"].as_array().map(Vec::as_slice).unwrap_or_default();
     Figures {
         units: report["units"].as_f64().unwrap_or_default(),
-        rate: report["units_per_s"].as_f64().unwrap_or_default(),
+        rate: report["units_per_s"].as_f64(),
         p50_us: latency("unit", "p50_us"),
-        p99_us: latency("unit", "p99_us"),
+        p99_us: latency("unit", "p99_us").filter(|_| {
+            let count = latency("unit", "count").unwrap_or_default();
+            count >= LATENCIES_FOR_P99
+        }),
         passive_p99_us: latency("passive", "p99_us"),
         processor_us: report["server"]["processor_us_per_unit"].as_f64(),
         processor_s_per_gib: report["server"]["processor_s_per_gib"].as_f64(),
         memory_bytes: report["server"]["memory_bytes_per_session"].as_f64(),
         errors: errors.iter().filter_map(|error| error["count"].as_f64()).fold(0.0, |sum, count| sum + count),
-        complaint: complaint.or(ended),
+        complaint,
+        ended_early: report["ended_early"].as_str().map(ToOwned::to_owned),
+        doubts: doubts.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect(),
     }
+}
+
+/// Keeps the calling thread on a core.
+fn pin_to(core: usize) -> anyhow::Result<()> {
+    let mut mask = CpuSet::new();
+    mask.set(core)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &mask)?)
 }
 
 /// Fetches the big file until it is time; how often it was whole.

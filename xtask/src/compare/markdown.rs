@@ -18,7 +18,9 @@ time is the kernel's account of the server's control group: what a server forks,
 
 The *roofline* answers the same packets with canned replies: no parsing, no checks, no files (`benches/programs/src/bin/roofline.rs`). It
 is what the kernel's own work costs. The *best peer* is, in each table by itself, the other FTP server with the lowest figure.
-Latencies are of a closed loop: they compare servers under a load that each can carry, and say nothing about overload.
+Latencies are of a closed loop: they compare servers under a load that each can carry, and say nothing about overload. Where the load's own
+core was full, or late, rates and latencies are as much the load's as the server's: they carry a †, and nothing is concluded from them. There is a p99
+only of five hundred units and more.
 The same with bars: [benchmarks.html](benchmarks.html).
 ";
 
@@ -90,28 +92,20 @@ pub(crate) fn losses(compared: &Compared) -> Vec<String> {
     for row in rows.iter().filter(|row| row.to_own < 1.0 && row.part != Part::Own) {
         losses.push(format!("`{name}`: {what} is {:.2} of {}'s.", 1.0 / row.to_own, row.name));
     }
-    let faster = rows.iter().filter(|row| row.part == Part::Peer && row.rate > own.rate * 1.02);
-    losses.extend(faster.map(|row| {
-        format!(
-            "`{name}`: {} completes {:.2} times as many {}s a second.",
-            row.name,
-            row.rate / own.rate,
-            compared.scenario.unit
-        )
-    }));
-    if let Some(own_p99_us) = own.p99_us.filter(|_| compared.scenario.figure != Figure::Memory) {
-        let sooner = rows.iter().filter(|row| {
-            row.part == Part::Peer && row.p99_us.is_some_and(|p99_us| p99_us < own_p99_us * 0.98)
-        });
-        losses.extend(sooner.map(|row| {
-            format!(
-                "`{name}`: {}'s latency is lower at p99: {} against {}.",
-                row.name,
-                milliseconds(row.p99_us),
-                milliseconds(own.p99_us)
-            )
-        }));
+    // Of sessions that do nothing neither says anything.
+    let is_timed = compared.scenario.figure != Figure::Memory && !own.is_doubtful;
+    for row in rows.iter().filter(|row| is_timed && row.part == Part::Peer && !row.is_doubtful) {
+        if let Some(ratio) = row.rate_to_own.filter(|ratio| *ratio > 1.02) {
+            let unit = compared.scenario.unit;
+            losses
+                .push(format!("`{name}`: {} completes {ratio:.2} times as many {unit}s a second.", row.name));
+        }
+        if let Some(ratio) = row.p99_to_own.filter(|ratio| *ratio < 0.98) {
+            losses.push(format!("`{name}`: {}'s latency at p99 is {ratio:.2} of ringftpd's.", row.name));
+        }
     }
+    losses
+        .extend(compared.own_failures.iter().map(|failure| format!("`{name}`: ringftpd failed: {failure}.")));
     if own.errors > 0.0 {
         losses.push(format!(
             "`{name}`: {:.0} errors ({}).",
@@ -142,11 +136,11 @@ fn write_table(out: &mut String, compared: &Compared) -> std::fmt::Result {
     for row in compared.rows() {
         writeln!(
             out,
-            "| {} | {:.1} | {} | {} | {} | {} | {} | {:.0} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {:.0} |",
             shown_name(&row),
-            row.rate,
-            milliseconds(row.p50_us),
-            milliseconds(row.p99_us),
+            row.doubted(rate(row.rate.filter(|_| scenario.figure != Figure::Memory))),
+            row.doubted(milliseconds(row.p50_us)),
+            row.doubted(milliseconds(row.p99_us)),
             scenario.figure.show(row.figure),
             ratio(row.to_roofline),
             ratio(row.to_best_peer),
@@ -171,11 +165,22 @@ fn shown_name(row: &Row) -> String {
     }
 }
 
+impl Row {
+    /// A rate or a latency, with a sign where it is the load's as much as the server's.
+    pub(crate) fn doubted(&self, figure: String) -> String {
+        if self.is_doubtful && figure != "–" { figure + " †" } else { figure }
+    }
+}
+
+pub(crate) fn rate(value: Option<f64>) -> String {
+    value.map_or_else(|| String::from("–"), |value| format!("{value:.1}"))
+}
+
 fn ratio(value: Option<f64>) -> String {
     value.map_or_else(|| String::from("–"), |value| format!("{value:.2}"))
 }
 
-fn milliseconds(us: Option<f64>) -> String {
+pub(crate) fn milliseconds(us: Option<f64>) -> String {
     us.map_or_else(|| String::from("–"), |us| format!("{:.2} ms", us / 1000.0))
 }
 

@@ -141,13 +141,19 @@ fn compare(scenario: &'static Scenario, running: &[Running], ground: &Ground<'_>
     let mut compared = Compared {
         scenario,
         own: Vec::new(),
+        own_failures: Vec::new(),
         entries: others
             .iter()
             .map(|server| Entry { name: server.name, part: server.part, pairs: Vec::new(), failure: None })
             .collect(),
     };
     for round in 1..=rounds {
-        for neighbours in (0..others.len()).collect::<Vec<_>>().chunks(2) {
+        let mut order: Vec<usize> = (0..others.len()).collect();
+        // What runs first has no claim to be so in each round.
+        if round % 2 == 0 {
+            order.reverse();
+        }
+        for neighbours in order.chunks(2) {
             let measure = |index: usize| run_one(scenario, others[index], ground);
             let first = measure(neighbours[0]);
             let own = run_one(scenario, &running[0], ground);
@@ -156,6 +162,7 @@ fn compare(scenario: &'static Scenario, running: &[Running], ground: &Ground<'_>
                 Ok(own) => own,
                 Err(error) => {
                     println!("  round {round}: ringftpd: {error:#}");
+                    compared.own_failures.push(format!("in round {round}, {error:#}"));
                     continue;
                 }
             };
@@ -203,6 +210,11 @@ fn run_one(scenario: &Scenario, server: &Running, ground: &Ground<'_>) -> anyhow
     let figures = load.run(server, scenario.scenario, scenario.path, scenario.options)?;
     let complaint = figures.complaint.as_deref().unwrap_or("and no error");
     ensure!(figures.units > 0.0, "nothing was completed: {complaint}");
+    ensure!(
+        figures.ended_early.is_none(),
+        "it ended early: {}",
+        figures.ended_early.as_deref().unwrap_or_default()
+    );
     Ok(figures)
 }
 
@@ -211,7 +223,9 @@ fn show(round: usize, name: &str, scenario: &Scenario, figures: &Figures) {
         scenario.figure.of(figures).map_or_else(|| String::from("?"), |figure| scenario.figure.show(figure));
     println!(
         "  round {round}: {name:<10} {:>10.1} {}s a second, {figure:>12}, {:.0} errors",
-        figures.rate, scenario.unit, figures.errors
+        figures.rate.unwrap_or_default(),
+        scenario.unit,
+        figures.errors
     );
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct Entry {
 pub(crate) struct Compared {
     pub(crate) scenario: &'static Scenario,
     pub(crate) own: Vec<Figures>,
+    /// Why runs of ours came to nothing.
+    pub(crate) own_failures: Vec<String>,
     pub(crate) entries: Vec<Entry>,
 }
 
@@ -28,17 +30,21 @@ pub(crate) struct Compared {
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) part: Part,
-    pub(crate) rate: f64,
+    pub(crate) rate: Option<f64>,
     pub(crate) p50_us: Option<f64>,
     pub(crate) p99_us: Option<f64>,
     /// The figure that is compared.
     pub(crate) figure: f64,
-    /// The figure in ours, as median of the pairs.
+    /// The figure in ours, as median of the pairs, and so the rate and the latency.
     pub(crate) to_own: f64,
+    pub(crate) rate_to_own: Option<f64>,
+    pub(crate) p99_to_own: Option<f64>,
     pub(crate) to_roofline: Option<f64>,
     pub(crate) to_best_peer: Option<f64>,
     pub(crate) errors: f64,
     pub(crate) complaint: Option<String>,
+    /// Its rate and its latencies are the load's as much as its own.
+    pub(crate) is_doubtful: bool,
 }
 
 impl Figure {
@@ -57,21 +63,17 @@ impl Compared {
     pub(crate) fn rows(&self) -> Vec<Row> {
         let figure = self.scenario.figure;
         let mut rows: Vec<Row> = Vec::new();
-        rows.extend(row("ringftpd", Part::Own, figure, self.own.iter(), 1.0));
+        rows.extend(row("ringftpd", Part::Own, figure, &self.own.iter().collect::<Vec<_>>()));
         for entry in &self.entries {
-            let ratios = entry.pairs.iter().filter_map(|(own, theirs)| {
-                let (own, theirs) = (figure.of(own)?, figure.of(theirs)?);
-                (own > 0.0).then_some(theirs / own)
-            });
-            if let Some(ratio) = median(ratios) {
-                rows.extend(row(
-                    entry.name,
-                    entry.part,
-                    figure,
-                    entry.pairs.iter().map(|pair| &pair.1),
-                    ratio,
-                ));
-            }
+            let Some(to_own) = entry.to_own(|run| figure.of(run)) else { continue };
+            let runs: Vec<&Figures> = entry.pairs.iter().map(|(_, theirs)| theirs).collect();
+            let row = row(entry.name, entry.part, figure, &runs);
+            rows.extend(row.map(|row| Row {
+                to_own,
+                rate_to_own: entry.to_own(|run| run.rate),
+                p99_to_own: entry.to_own(|run| run.p99_us),
+                ..row
+            }));
         }
         let of_part = |part| rows.iter().filter(move |row: &&Row| row.part == part).map(|row| row.to_own);
         let roofline = of_part(Part::Roofline).next();
@@ -88,31 +90,54 @@ impl Compared {
         self.rows().into_iter().find(|row| row.part == Part::Own)
     }
 
-    /// Who did not take part, or failed, and why.
+    /// Who did not take part, or failed, and why; ours too.
     pub(crate) fn failures(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.entries.iter().filter_map(|entry| Some((entry.name, entry.failure.as_deref()?)))
+        let own = self.own_failures.iter().map(|failure| ("ringftpd", failure.as_str()));
+        own.chain(self.entries.iter().filter_map(|entry| Some((entry.name, entry.failure.as_deref()?))))
+    }
+
+    /// What ours takes of what the server of a part takes, from the pair where that is least to that where it is most.
+    pub(crate) fn own_to(&self, part: Part) -> Option<(f64, f64)> {
+        let entry = self.entries.iter().find(|entry| entry.part == part)?;
+        let ratios = entry.ratios_to_own(|run| self.scenario.figure.of(run)).map(|theirs| 1.0 / theirs);
+        Some((ratios.clone().min_by(f64::total_cmp)?, ratios.max_by(f64::total_cmp)?))
     }
 }
 
-fn row<'a>(
-    name: &'static str,
-    part: Part,
-    figure: Figure,
-    runs: impl Iterator<Item = &'a Figures> + Clone,
-    to_own: f64,
-) -> Option<Row> {
+impl Entry {
+    /// What of its runs is, in the runs of ours beside them.
+    fn ratios_to_own<'a>(
+        &'a self,
+        of: impl Fn(&Figures) -> Option<f64> + Clone + 'a,
+    ) -> impl Iterator<Item = f64> + Clone + 'a {
+        self.pairs.iter().filter_map(move |(own, theirs)| {
+            let (own, theirs) = (of(own)?, of(theirs)?);
+            (own > 0.0).then_some(theirs / own)
+        })
+    }
+
+    fn to_own(&self, of: impl Fn(&Figures) -> Option<f64> + Clone) -> Option<f64> {
+        median(self.ratios_to_own(of))
+    }
+}
+
+/// The medians of runs of ours, or of another that is still to be held against ours.
+fn row(name: &'static str, part: Part, figure: Figure, runs: &[&Figures]) -> Option<Row> {
     Some(Row {
         name,
         part,
-        rate: median(runs.clone().map(|run| run.rate))?,
-        p50_us: median(runs.clone().filter_map(|run| run.p50_us)),
-        p99_us: median(runs.clone().filter_map(|run| run.p99_us)),
-        figure: median(runs.clone().filter_map(|run| figure.of(run)))?,
-        to_own,
+        rate: median(runs.iter().filter_map(|run| run.rate)),
+        p50_us: median(runs.iter().filter_map(|run| run.p50_us)),
+        p99_us: median(runs.iter().filter_map(|run| run.p99_us)),
+        figure: median(runs.iter().filter_map(|run| figure.of(run)))?,
+        to_own: 1.0,
+        rate_to_own: None,
+        p99_to_own: None,
         to_roofline: None,
         to_best_peer: None,
-        errors: runs.clone().map(|run| run.errors).fold(0.0, |sum, errors| sum + errors),
-        complaint: runs.filter_map(|run| run.complaint.clone()).next(),
+        errors: runs.iter().map(|run| run.errors).fold(0.0, |sum, errors| sum + errors),
+        complaint: runs.iter().filter_map(|run| run.complaint.clone().or(run.ended_early.clone())).next(),
+        is_doubtful: runs.iter().any(|run| !run.doubts.is_empty()),
     })
 }
 
@@ -134,7 +159,7 @@ mod tests {
     use crate::compare::scenarios::SCENARIOS;
 
     fn run(processor_us: f64) -> Figures {
-        Figures { processor_us: Some(processor_us), rate: 1.0, units: 1.0, ..Figures::default() }
+        Figures { processor_us: Some(processor_us), rate: Some(1.0), units: 1.0, ..Figures::default() }
     }
 
     fn entry(name: &'static str, part: Part, pairs: &[(f64, f64)]) -> Entry {
@@ -147,6 +172,7 @@ mod tests {
         let compared = Compared {
             scenario: &SCENARIOS[0],
             own: vec![run(10.0), run(20.0), run(30.0)],
+            own_failures: vec![String::from("it was killed")],
             entries: vec![
                 entry("roofline", Part::Roofline, &[(10.0, 5.0), (20.0, 10.0), (30.0, 30.0)]),
                 entry("one", Part::Peer, &[(10.0, 40.0), (20.0, 80.0), (30.0, 90.0)]),
@@ -162,7 +188,8 @@ mod tests {
         let own = compared.own_row().expect("ours");
         assert_eq!((own.figure, own.to_roofline, own.to_best_peer), (20.0, Some(2.0), Some(0.25)));
         assert_eq!(compared.rows().len(), 4);
-        assert_eq!(compared.failures().collect::<Vec<_>>(), [("none", "why")]);
+        assert_eq!(compared.own_to(Part::Roofline), Some((1.0, 2.0)));
+        assert_eq!(compared.failures().collect::<Vec<_>>(), [("ringftpd", "it was killed"), ("none", "why")]);
     }
 
     #[test]

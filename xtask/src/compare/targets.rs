@@ -55,11 +55,13 @@ pub(crate) fn measure(
         ),
     ] {
         let row = || own_row(compared, scenario);
-        targets.push(Target::of(
-            what,
-            "at most 1.0 of the roofline's",
-            row().and_then(|row| at_most(row.to_roofline, 1.0)),
-        ));
+        let to_roofline = || {
+            let (measured, holds) = at_most(row()?.to_roofline, 1.0)?;
+            let range = compared_scenario(compared, scenario)?.own_to(Part::Roofline);
+            let range = range.map_or_else(String::new, |(least, most)| format!(" ({least:.2} to {most:.2})"));
+            anyhow::Ok((measured + &range, holds))
+        };
+        targets.push(Target::of(what, "at most 1.0 of the roofline's", to_roofline()));
         targets.push(Target::of(what, peers, row().and_then(|row| at_most(row.to_best_peer, most))));
     }
     targets.push(Target::of("NOOP round trips a second", "at least 1.0 of the roofline's", noop(compared)));
@@ -80,7 +82,8 @@ pub(crate) fn measure(
     let what = "connect-back storm of 5,000 sessions";
     targets.push(Target::of(what, "no error", active.as_ref().map_err(again).map(no_error)));
     let rates = active.and_then(|active| {
-        let ratio = active.rate / passive?.rate;
+        let ratio = active.rate.zip(passive?.rate).map(|(active, passive)| active / passive);
+        let ratio = ratio.context("there is nothing to compare")?;
         Ok((format!("{ratio:.2}"), ratio >= 0.9))
     });
     targets.push(Target::of(what, "transfers a second at least 0.9 of the passive storm's", rates));
@@ -102,9 +105,14 @@ fn again(error: &anyhow::Error) -> anyhow::Error {
     anyhow::anyhow!("{error:#}")
 }
 
+fn compared_scenario<'a>(compared: &'a [Compared], scenario: &str) -> anyhow::Result<&'a Compared> {
+    let found = compared.iter().find(|compared| compared.scenario.name == scenario);
+    found.with_context(|| format!("{scenario} was not compared"))
+}
+
 fn own_row(compared: &[Compared], scenario: &str) -> anyhow::Result<Row> {
-    let compared = compared.iter().find(|compared| compared.scenario.name == scenario);
-    compared.and_then(Compared::own_row).with_context(|| format!("{scenario} was not compared"))
+    let own = compared_scenario(compared, scenario)?.own_row();
+    own.with_context(|| format!("{scenario} came to nothing"))
 }
 
 fn at_most(ratio: Option<f64>, most: f64) -> anyhow::Result<(String, bool)> {
@@ -113,19 +121,19 @@ fn at_most(ratio: Option<f64>, most: f64) -> anyhow::Result<(String, bool)> {
 }
 
 fn no_error(figures: &Figures) -> (String, bool) {
-    let complaint = figures.complaint.as_ref().map(|complaint| format!(" ({complaint})")).unwrap_or_default();
+    let complaint = figures.complaint.as_ref().or(figures.ended_early.as_ref());
+    let complaint = complaint.map(|complaint| format!(" ({complaint})")).unwrap_or_default();
     (
         format!("{:.0} errors in {:.0} transfers{complaint}", figures.errors, figures.units),
-        figures.errors == 0.0,
+        figures.errors == 0.0 && figures.ended_early.is_none() && figures.units > 0.0,
     )
 }
 
 fn noop(compared: &[Compared]) -> anyhow::Result<(String, bool)> {
-    let noop =
-        compared.iter().find(|compared| compared.scenario.name == "noop").context("noop was not compared")?;
+    let noop = compared_scenario(compared, "noop")?;
     let roofline =
         noop.entries.iter().find(|entry| entry.part == Part::Roofline).context("there is no roofline")?;
-    let ratio = median(roofline.pairs.iter().map(|(own, theirs)| own.rate / theirs.rate));
+    let ratio = median(roofline.pairs.iter().filter_map(|(own, theirs)| Some(own.rate? / theirs.rate?)));
     let ratio = ratio.context("the roofline was not measured")?;
     Ok((format!("{ratio:.2}"), ratio >= 1.0))
 }
@@ -133,7 +141,8 @@ fn noop(compared: &[Compared]) -> anyhow::Result<(String, bool)> {
 fn pipelined(load: &Load<'_>, own: &Running) -> anyhow::Result<(String, bool)> {
     let figures = load.run(own, "noop", "", &["--sessions", "16", "--pipeline", "500"])?;
     let by_processor = figures.processor_us.map(|each| format!("; its core could do {:.0}", 1e6 / each));
-    Ok((format!("{:.0}{}", figures.rate, by_processor.unwrap_or_default()), figures.rate >= 1e6))
+    let rate = figures.rate.context("it has no rate")?;
+    Ok((format!("{rate:.0}{}", by_processor.unwrap_or_default()), rate >= 1e6))
 }
 
 /// Our listing against `find`, which prints type, size, mode, times, owners and names of the same directory.
