@@ -114,7 +114,7 @@ choice! {
 choice! {
     /// How much of an upload is on the disk before it gets its name and the client its 226.
     pub enum SyncPolicy {
-        /// Nothing is waited for: a crash of the machine may lose the upload.
+        /// Nothing is waited for: a crash of the machine may leave the old file, or an empty or partial one.
         None = "none",
         /// The contents: what has its name after a crash is whole.
         Data = "data",
