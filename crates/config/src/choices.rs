@@ -90,7 +90,7 @@ choice! {
         Auto = "auto",
         /// `sendfile` for the downloads that can take it, the cheapest way for all else.
         Sendfile = "sendfile",
-        /// `splice` for the uploads that can take it, the cheapest way for all else.
+        /// `splice` for the downloads and uploads that can take it, the cheapest way for all else.
         Splice = "splice",
         /// As `splice`, the file's half of it on the kernel's own threads.
         RingSplice = "ring-splice",
