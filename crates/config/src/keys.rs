@@ -233,8 +233,9 @@ section! {
         /// client's system acknowledges has moved.
         stall_s: Seconds = Seconds::constant::<300>(),
 
-        /// From SIGTERM to the end at the latest, `drain_delay_s` included: what is still moving then is cut off. Keep it
-        /// below what the service manager grants (`TimeoutStopSec`, `terminationGracePeriodSeconds`).
+        /// From SIGTERM to the end at the latest, `drain_delay_s` included: what is still moving then is cut off.
+        /// systemd is asked for the time; elsewhere keep it below what is granted: `terminationGracePeriodSeconds` of
+        /// Kubernetes, `stop_grace_period` of Compose.
         drain_s: Seconds = Seconds::constant::<60>(),
 
         /// How long after SIGTERM new connections are still accepted, so that load balancers see first that the server
