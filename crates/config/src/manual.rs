@@ -113,14 +113,13 @@ impl Page {
             Some(default) => _ = write!(facts, " Default: `{default}`."),
             None => {}
         }
-        if self.in_entry {
-            return facts;
-        }
-        if let Some((flag, _)) = FLAGS.iter().find(|(_, known)| *known == path) {
-            _ = write!(facts, " Flag: `{flag}`.");
-        }
-        if T::IN_ENVIRONMENT {
-            _ = write!(facts, " Variable: `{}`.", variable(path));
+        if !self.in_entry {
+            if let Some((flag, _)) = FLAGS.iter().find(|(_, known)| *known == path) {
+                _ = write!(facts, " Flag: `{flag}`.");
+            }
+            if T::IN_ENVIRONMENT {
+                _ = write!(facts, " Variable: `{}`.", variable(path));
+            }
         }
         if key.takes_restart {
             facts.push_str(" A change takes a restart.");
