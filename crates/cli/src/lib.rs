@@ -85,16 +85,16 @@ Examples:
   ringftpd serve /srv/mirror --listen 0.0.0.0:21 --listen [::1]:2121 --user ftp
       Two listeners; started as root, it goes on as the user ftp.
 
-  ringftpd serve --config /etc/ringftpd.toml";
+  ringftpd serve --config /etc/ringftpd/ringftpd.toml";
 
 const CHECK_CONFIG_EXAMPLES: &str = "\
 Examples:
-  ringftpd check-config /etc/ringftpd.toml
-  ringftpd check-config /etc/ringftpd.toml --passive-ports 50000-50015";
+  ringftpd check-config /etc/ringftpd/ringftpd.toml
+  ringftpd check-config /etc/ringftpd/ringftpd.toml --passive-ports 50000-50015";
 
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
-  ringftpd doctor --config /etc/ringftpd.toml
+  ringftpd doctor --config /etc/ringftpd/ringftpd.toml
   ringftpd doctor /srv/mirror --passive-ports 50000-50015
   ringftpd doctor ftp://ftp.example.org/
 
@@ -102,7 +102,7 @@ The exit code is 0 where nothing is worse than a note, 3 after warnings, 4 after
 
 const HEALTH_EXAMPLES: &str = "\
 Examples:
-  ringftpd health --config /etc/ringftpd.toml
+  ringftpd health --config /etc/ringftpd/ringftpd.toml
   ringftpd health --listen 127.0.0.1:21 /srv/mirror
   HEALTHCHECK CMD [\"/usr/bin/ringftpd\", \"health\"]
       In a Dockerfile, where the image or who runs it says by RINGFTPD_... variables what is served.";
