@@ -85,16 +85,16 @@ Examples:
   ringftpd serve /srv/mirror --listen 0.0.0.0:21 --listen [::1]:2121 --user ftp
       Two listeners; started as root, it goes on as the user ftp.
 
-  ringftpd serve --config /etc/ringftpd.toml";
+  ringftpd serve --config /etc/ringftpd/ringftpd.toml";
 
 const CHECK_CONFIG_EXAMPLES: &str = "\
 Examples:
-  ringftpd check-config /etc/ringftpd.toml
-  ringftpd check-config /etc/ringftpd.toml --passive-ports 50000-50015";
+  ringftpd check-config /etc/ringftpd/ringftpd.toml
+  ringftpd check-config /etc/ringftpd/ringftpd.toml --passive-ports 50000-50015";
 
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
-  ringftpd doctor --config /etc/ringftpd.toml
+  ringftpd doctor --config /etc/ringftpd/ringftpd.toml
   ringftpd doctor /srv/mirror --passive-ports 50000-50015
   ringftpd doctor ftp://ftp.example.org/
 
@@ -102,7 +102,7 @@ The exit code is 0 where nothing is worse than a note, 3 after warnings, 4 after
 
 const HEALTH_EXAMPLES: &str = "\
 Examples:
-  ringftpd health --config /etc/ringftpd.toml
+  ringftpd health --config /etc/ringftpd/ringftpd.toml
   ringftpd health --listen 127.0.0.1:21 /srv/mirror
   HEALTHCHECK CMD [\"/usr/bin/ringftpd\", \"health\"]
       In a Dockerfile, where the image or who runs it says by RINGFTPD_... variables what is served.";
@@ -320,11 +320,71 @@ impl Flags {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+    use clap::{Arg, CommandFactory};
+    use config::{Config, FLAGS};
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// What a flag is called in [`FLAGS`]; `None` for those of this crate alone.
+    fn name_of(argument: &Arg) -> Option<String> {
+        match (argument.get_id().as_str(), argument.get_long()) {
+            ("config" | "help", _) => None,
+            (_, Some(long)) => Some(format!("--{long}")),
+            (_, None) => Some(String::from("DIR")),
+        }
+    }
+
+    /// The value of a key as its line of a file has it, without quotes; `None` where it is left out.
+    fn default_of(path: &str) -> Option<String> {
+        let text = Config::default().to_toml();
+        let (table, key) = path.split_once('.').unwrap_or(("", path));
+        let start = if table.is_empty() { 0 } else { text.find(&format!("\n[{table}]\n"))? + 1 };
+        let lines = text[start..].lines().skip(usize::from(start > 0));
+        let mut keys =
+            lines.take_while(|line| !line.starts_with('[')).filter_map(|line| line.split_once(" = "));
+        keys.find(|(name, _)| *name == key).map(|(_, value)| value.trim_matches('"').to_owned())
+    }
+
+    #[test]
+    fn the_flags_are_those_of_the_configuration() {
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        let mut flags: Vec<String> = serve.get_arguments().filter_map(name_of).collect();
+        let mut known: Vec<&str> = FLAGS.iter().map(|(flag, _)| *flag).collect();
+        flags.sort();
+        known.sort_unstable();
+        assert_eq!(flags, known);
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_configuration() {
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        let mut compared = 0;
+        for argument in serve.get_arguments() {
+            let Some(name) = name_of(argument) else { continue };
+            let (_, path) = FLAGS.iter().find(|(flag, _)| *flag == name).unwrap();
+            let help = argument.get_help().unwrap().to_string();
+            let told = help.split_once("[default: ").map(|(_, rest)| rest.trim_end_matches(']'));
+            match (*path, default_of(path)) {
+                // It has to be given.
+                ("directory", _) => assert_eq!(told, None),
+                ("listeners", default) => {
+                    assert_eq!(default.as_deref(), Some("[\"[::]:2121\"]"));
+                    assert_eq!(told, Some("port 2121 of every address"));
+                }
+                (_, Some(default)) => {
+                    assert_eq!(told, Some(default.as_str()), "{name}");
+                    compared += 1;
+                }
+                // Words say what happens then.
+                (_, None) => assert!(told.is_none_or(|told| told.parse::<f64>().is_err()), "{name}"),
+            }
+        }
+        assert!(compared > 0);
     }
 
     #[test]

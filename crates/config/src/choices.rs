@@ -93,7 +93,7 @@ choice! {
         Auto = "auto",
         /// `sendfile` for the downloads that can take it, the cheapest way for all else.
         Sendfile = "sendfile",
-        /// `splice` for the uploads that can take it, the cheapest way for all else.
+        /// `splice` for the downloads and uploads that can take it, the cheapest way for all else.
         Splice = "splice",
         /// As `splice`, the file's half of it on the kernel's own threads.
         RingSplice = "ring-splice",
@@ -117,7 +117,7 @@ choice! {
 choice! {
     /// How much of an upload is on the disk before it gets its name and the client its 226.
     pub enum SyncPolicy {
-        /// Nothing is waited for: a crash of the machine may lose the upload.
+        /// Nothing is waited for: a crash of the machine may leave the old file, or an empty or partial one.
         None = "none",
         /// The contents: what has its name after a crash is whole.
         Data = "data",

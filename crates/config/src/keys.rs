@@ -44,7 +44,7 @@ section! {
         users_file: Option<PathBuf> = None,
 
         /// Where to listen for clients. A listener of nothing but an address can be written as that:
-        /// `listeners = ["0.0.0.0:21", "[::1]:2121"]`; so it is in the environment.
+        /// `listeners = ["0.0.0.0:21", "[::1]:2121"]`; so it is in the environment. To add or to remove one takes a restart.
         listeners: Vec<Listener> = vec![Listener::default()],
 
         /// Who may log in with a name and a password. `anonymous` and `ftp` are not among them: see `[anonymous]`.
@@ -75,12 +75,12 @@ section! {
 section! {
     /// A listener.
     pub struct Listener {
-        /// The address and port; listeners come and go only with a restart. `[::]` is every address of this machine, IPv4 too; port 0 takes a free port, and the
-        /// log says which.
-        address: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::UNSPECIFIED), PORT),
+        /// The address and port. `[::]` is every address of this machine, IPv4 too; port 0 takes a free port, and the log
+        /// says which.
+        [restart] address: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::UNSPECIFIED), PORT),
 
         /// What is spoken on it.
-        kind: ListenerKind = ListenerKind::Ftp,
+        [restart] kind: ListenerKind = ListenerKind::Ftp,
 
         /// Whether a load balancer in front tells the client's address by a PROXY protocol header.
         proxy_protocol: ProxyProtocol = ProxyProtocol::Off,
@@ -233,8 +233,9 @@ section! {
         /// client's system acknowledges has moved.
         stall_s: Seconds = Seconds::constant::<300>(),
 
-        /// From SIGTERM to the end at the latest, `drain_delay_s` included: what is still moving then is cut off. Keep it
-        /// below what the service manager grants (`TimeoutStopSec`, `terminationGracePeriodSeconds`).
+        /// From SIGTERM to the end at the latest, `drain_delay_s` included: what is still moving then is cut off.
+        /// systemd is asked for the time; elsewhere keep it below what is granted: `terminationGracePeriodSeconds` of
+        /// Kubernetes, `stop_grace_period` of Compose.
         drain_s: Seconds = Seconds::constant::<60>(),
 
         /// How long after SIGTERM new connections are still accepted, so that load balancers see first that the server

@@ -46,8 +46,8 @@ An unknown key or variable, a value of the wrong type or out of range, and keys 
 before anything is bound. All of them are told at once, each with its place and its mend:
 
 ```
-/etc/ringftpd.toml:7:1: passive.port: unknown key; did you mean ports?
-/etc/ringftpd.toml:9:10: deadlines.idle_s: a string where whole seconds, 1 to 31536000 belongs
+/etc/ringftpd/ringftpd.toml:7:1: passive.port: unknown key; did you mean ports?
+/etc/ringftpd/ringftpd.toml:9:10: deadlines.idle_s: a string where whole seconds, 1 to 31536000 belongs
 RINGFTPD_PASSIVE_PORTS: the range 50015-50000 is backwards; write \"50000-50015\"
 ```
 
@@ -113,14 +113,13 @@ impl Page {
             Some(default) => _ = write!(facts, " Default: `{default}`."),
             None => {}
         }
-        if self.in_entry {
-            return facts;
-        }
-        if let Some((flag, _)) = FLAGS.iter().find(|(_, known)| *known == path) {
-            _ = write!(facts, " Flag: `{flag}`.");
-        }
-        if T::IN_ENVIRONMENT {
-            _ = write!(facts, " Variable: `{}`.", variable(path));
+        if !self.in_entry {
+            if let Some((flag, _)) = FLAGS.iter().find(|(_, known)| *known == path) {
+                _ = write!(facts, " Flag: `{flag}`.");
+            }
+            if T::IN_ENVIRONMENT {
+                _ = write!(facts, " Variable: `{}`.", variable(path));
+            }
         }
         if key.takes_restart {
             facts.push_str(" A change takes a restart.");

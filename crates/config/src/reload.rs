@@ -22,8 +22,8 @@ impl Config {
         told
     }
 
-    /// Keeps the listeners there are. What else is said of one may change: it is known by its address. Returns whether
-    /// there should be others.
+    /// Keeps the listeners there are, each known by its keys that take a restart: what else is said of one may change.
+    /// Returns whether there should be others.
     fn keep_listeners(&mut self, running: &[Listener]) -> bool {
         let mut wanted = std::mem::take(&mut self.listeners);
         let mut is_other = false;

@@ -53,6 +53,17 @@ fn the_image_exposes_the_ports_of_its_configuration() {
 }
 
 #[test]
+fn the_manual_of_containers_tells_how_long_the_image_drains() {
+    let config = load(deploy("image/etc/ringftpd/ringftpd.toml"), &[]);
+    let manual = read("../docs/containers.md");
+    let drain = config.deadlines.drain_s.get();
+    assert!(manual.contains(&format!("`deadlines.drain_s`, {drain} seconds")), "{drain}");
+    let (_, after) = manual.split_once("podman stop --time ").unwrap();
+    let granted: u32 = after.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(granted > drain, "transfers would be cut off");
+}
+
+#[test]
 fn the_compose_file_publishes_what_the_image_serves() {
     let [compose] = &yaml("compose.yaml")[..] else { panic!("one document") };
     let service = &compose["services"]["ringftpd"];

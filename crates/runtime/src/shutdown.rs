@@ -42,12 +42,6 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Whether the flag is up.
-    #[must_use]
-    pub fn is_triggered(&self) -> bool {
-        *self.flag.borrow()
-    }
-
     /// Waits until the flag is up; at once if it is already. Dropping the future loses nothing.
     pub async fn wait(&mut self) {
         if self.flag.wait_for(|up| *up).await.is_err() {

@@ -112,7 +112,6 @@ fn shutdown_reaches_every_worker() {
             .map(|_| {
                 let mut shutdown = source.subscribe();
                 start(backend, move || async move {
-                    assert!(!shutdown.is_triggered());
                     shutdown.wait().await;
                     let mut late = shutdown.clone();
                     late.wait().await;

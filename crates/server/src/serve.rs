@@ -43,98 +43,195 @@ const HANDOVERS_MAX: usize = 4096;
 const SWEEP_WAIT: Duration = Duration::from_secs(2);
 
 /// Serves until a signal says to stop. On SIGHUP the sources are read again.
+///
+/// Who started the server may be root, and binds; who serves opens what is served, so that what he may not read is found out
+/// before anybody is served.
 pub(crate) fn serve(sources: Sources, config: &Config, log_level: LogLevelSetter) -> anyhow::Result<()> {
-    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen for signals")?;
-    // By itself it ends the process when one upload passes RLIMIT_FSIZE; caught, the write fails with EFBIG.
-    signal_hook::flag::register(Signal::SIGXFSZ as i32, Arc::default()).context("cannot catch SIGXFSZ")?;
+    let signals = catch_signals()?;
     let manager = Arc::new(ServiceManager::from_environment());
-    let descriptors_max = descriptors::raise_limit().context("cannot raise the limit of file descriptors")?;
-    descriptors::reserve(descriptors_max);
-    let backend = choose_backend(config.runtime)?;
-    let cores = cores(config.workers)?;
-    let sockets = Sockets::bind(config, cores.len())?;
-    let addresses = sockets.addresses();
-    let ports = sockets.passive.ports.clone();
-    let listener = bind_metrics(config)?;
+    let bound = Bound::by_who_started(config)?;
     if let Some(user) = &config.user {
         privileges::become_user(user)?;
     }
-    let readiness = Arc::new(Readiness::default());
-    let metrics: &'static Metrics =
-        Box::leak(Box::new(Metrics::new(cores.len(), backend, Arc::clone(&readiness))));
-    let metrics_port = listener.as_ref().and_then(MetricsListener::port);
-    if let Some(listener) = listener {
-        listener.serve(metrics)?;
-    }
-    let (transfer_log, _transfer_log_guard) = open_transfer_log(config, metrics)?.unzip();
-    // As the user that serves them, so that what it may not read is found out now.
-    let lease_lifetime = config.deadlines.data_s.duration().max(Limits::default().lease_lifetime);
-    let reloader = Reloader::first(sources, config.clone(), lease_lifetime)?;
-    let sweeper = Sweeper::default();
-    // Usually this is over at once, and nobody ever sees a leftover; a huge tree is swept while it is served.
-    sweeper.sweep(reloader.roots().for_uploads(config), SWEEP_WAIT).context("cannot start a thread")?;
+    let prepared = Prepared::by_who_serves(sources, config, bound)?;
+    prepared.start(config, manager, log_level)?.wait_until_told(signals)
+}
 
-    let workers_own = DESCRIPTORS_PER_WORKER_MAX * cores.len() as u64;
-    let descriptors_open = descriptors::count_open().context("cannot count file descriptors")? + workers_own;
-    let hosts = addresses.iter().map(SocketAddr::ip);
-    let control_ports = addresses.iter().map(SocketAddr::port);
-    let service: &'static Service = Box::leak(Box::new(Service {
-        own_ports: OwnPorts::new(hosts, control_ports, ports.iter().copied(), metrics_port),
-        addresses,
-        gate: LoginGate::new(&config.limits)?,
-        admission: Admission::new(&config.limits, descriptors_max, descriptors_open),
-        sessions_started: AtomicU64::new(0),
-        workers_serving: AtomicUsize::new(cores.len()),
-        source_port_refusal_told: AtomicBool::new(false),
-        metrics,
-        transfer_log,
-    }));
-    let shutdown = ShutdownSource::new();
-    let settings = Arc::clone(reloader.settings());
-    metrics.set_sessions_max(service.admission.sessions_max(&settings.admission));
-    let news = Publisher::new(Arc::clone(&settings));
-    let (takes_up, taken_up) = mpsc::channel();
-    let parts = StartParts {
-        service,
-        settings: Arc::clone(&settings),
-        news: news.clone(),
-        takes_up,
-        pulse_every: manager.pulse_every(),
-        lease_lifetime,
-        shutdown: shutdown.subscribe(),
-    };
-    let running = start_workers(&parts, sockets, &cores, backend)?;
-    drop(parts);
-    // A worker that fails is not ready, and is found out below.
-    if running.accepting.iter().count() == cores.len() {
-        readiness.set_ready();
-    }
-    announce(config, &ports, &cores, backend, service, &settings);
-    drop(settings);
-    manager.watch(running.pulses)?;
-    let links = Links {
-        service,
-        news: news.clone(),
-        taken_up,
-        workers: cores.len(),
-        log_level,
-        manager: Arc::clone(&manager),
-        sweeper: sweeper.clone(),
-    };
-    let reloads = reloader.start(links)?;
-    manager.ready(&format!(
-        "serving on {}",
-        service.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-    ));
+fn catch_signals() -> anyhow::Result<Signals> {
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen for signals")?;
+    // By itself it ends the process when one upload passes RLIMIT_FSIZE; caught, the write fails with EFBIG.
+    signal_hook::flag::register(Signal::SIGXFSZ as i32, Arc::default()).context("cannot catch SIGXFSZ")?;
+    Ok(signals)
+}
 
-    let stop = || {
-        readiness.set_draining();
-        manager.stopping(news.latest().deadlines.drain);
-        shutdown.trigger();
-    };
-    wait_until_told(signals, running.workers, &reloads, stop)?;
-    sweeper.stop();
-    Ok(())
+/// What the process has of the machine: limits, cores and every port.
+struct Bound {
+    descriptors_max: u64,
+    backend: Backend,
+    /// The core of each worker.
+    cores: Vec<usize>,
+    sockets: Sockets,
+    metrics: Option<MetricsListener>,
+}
+
+impl Bound {
+    fn by_who_started(config: &Config) -> anyhow::Result<Self> {
+        let descriptors_max =
+            descriptors::raise_limit().context("cannot raise the limit of file descriptors")?;
+        descriptors::reserve(descriptors_max);
+        let backend = choose_backend(config.runtime)?;
+        let cores = cores(config.workers)?;
+        let sockets = Sockets::bind(config, cores.len())?;
+        let metrics = bind_metrics(config)?;
+        Ok(Self { descriptors_max, backend, cores, sockets, metrics })
+    }
+}
+
+/// What the workers will serve, and all that they share.
+struct Prepared {
+    backend: Backend,
+    cores: Vec<usize>,
+    sockets: Sockets,
+    lease_lifetime: Duration,
+    readiness: Arc<Readiness>,
+    reloader: Reloader,
+    sweeper: Sweeper,
+    service: &'static Service,
+    transfer_log_guard: Option<TransferLogGuard>,
+}
+
+impl Prepared {
+    fn by_who_serves(sources: Sources, config: &Config, bound: Bound) -> anyhow::Result<Self> {
+        let Bound { descriptors_max, backend, cores, sockets, metrics: listener } = bound;
+        let readiness = Arc::new(Readiness::default());
+        let metrics: &'static Metrics =
+            Box::leak(Box::new(Metrics::new(cores.len(), backend, Arc::clone(&readiness))));
+        let metrics_port = listener.as_ref().and_then(MetricsListener::port);
+        if let Some(listener) = listener {
+            listener.serve(metrics)?;
+        }
+        let (transfer_log, transfer_log_guard) = open_transfer_log(config, metrics)?.unzip();
+        let lease_lifetime = config.deadlines.data_s.duration().max(Limits::default().lease_lifetime);
+        let reloader = Reloader::first(sources, config.clone(), lease_lifetime)?;
+        let sweeper = Sweeper::default();
+        // Usually this is over at once, and nobody ever sees a leftover; a huge tree is swept while it is served.
+        sweeper.sweep(reloader.roots().for_uploads(config), SWEEP_WAIT).context("cannot start a thread")?;
+
+        let workers_own = DESCRIPTORS_PER_WORKER_MAX * cores.len() as u64;
+        let descriptors_open =
+            descriptors::count_open().context("cannot count file descriptors")? + workers_own;
+        let addresses = sockets.addresses();
+        let hosts = addresses.iter().map(SocketAddr::ip);
+        let control_ports = addresses.iter().map(SocketAddr::port);
+        let passive_ports = sockets.passive.ports.iter().copied();
+        let service: &'static Service = Box::leak(Box::new(Service {
+            own_ports: OwnPorts::new(hosts, control_ports, passive_ports, metrics_port),
+            addresses,
+            gate: LoginGate::new(&config.limits)?,
+            admission: Admission::new(&config.limits, descriptors_max, descriptors_open),
+            sessions_started: AtomicU64::new(0),
+            workers_serving: AtomicUsize::new(cores.len()),
+            source_port_refusal_told: AtomicBool::new(false),
+            metrics,
+            transfer_log,
+        }));
+        Ok(Self {
+            backend,
+            cores,
+            sockets,
+            lease_lifetime,
+            readiness,
+            reloader,
+            sweeper,
+            service,
+            transfer_log_guard,
+        })
+    }
+
+    /// Starts the workers and what looks after them, and tells everybody once all of them accept.
+    fn start(
+        self,
+        config: &Config,
+        manager: Arc<ServiceManager>,
+        log_level: LogLevelSetter,
+    ) -> anyhow::Result<Serving> {
+        let Self { backend, cores, service, .. } = self;
+        let shutdown = ShutdownSource::new();
+        let settings = Arc::clone(self.reloader.settings());
+        service.metrics.set_sessions_max(service.admission.sessions_max(&settings.admission));
+        let news = Publisher::new(Arc::clone(&settings));
+        let (takes_up, taken_up) = mpsc::channel();
+        let parts = StartParts {
+            service,
+            settings: Arc::clone(&settings),
+            news: news.clone(),
+            takes_up,
+            pulse_every: manager.pulse_every(),
+            lease_lifetime: self.lease_lifetime,
+            shutdown: shutdown.subscribe(),
+        };
+        let ports = self.sockets.passive.ports.clone();
+        let running = start_workers(&parts, self.sockets, &cores, backend)?;
+        drop(parts);
+        // A worker that fails is not ready, and is found out by who waits for its end.
+        if running.accepting.iter().count() == cores.len() {
+            self.readiness.set_ready();
+        }
+        announce(config, &ports, &cores, backend, service, &settings);
+        drop(settings);
+        manager.watch(running.pulses)?;
+        let links = Links {
+            service,
+            news: news.clone(),
+            taken_up,
+            workers: cores.len(),
+            log_level,
+            manager: Arc::clone(&manager),
+            sweeper: self.sweeper.clone(),
+        };
+        let reloads = self.reloader.start(links)?;
+        manager.ready(&format!(
+            "serving on {}",
+            service.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        ));
+        Ok(Serving {
+            workers: running.workers,
+            reloads,
+            shutdown,
+            news,
+            manager,
+            readiness: self.readiness,
+            sweeper: self.sweeper,
+            _transfer_log_guard: self.transfer_log_guard,
+        })
+    }
+}
+
+/// A server that serves, as the thread sees it that started it.
+struct Serving {
+    workers: Vec<Running>,
+    reloads: Reloads,
+    shutdown: ShutdownSource,
+    news: Publisher<Arc<Settings>>,
+    manager: Arc<ServiceManager>,
+    readiness: Arc<Readiness>,
+    sweeper: Sweeper,
+    /// Goes last, and writes what is left.
+    _transfer_log_guard: Option<TransferLogGuard>,
+}
+
+impl Serving {
+    /// Goes on until a signal or the end of a worker, and then until all have ended.
+    fn wait_until_told(self, signals: Signals) -> anyhow::Result<()> {
+        let stop = || {
+            self.readiness.set_draining();
+            self.manager.stopping(self.news.latest().deadlines.drain);
+            self.shutdown.trigger();
+        };
+        wait_until_told(signals, self.workers, &self.reloads, stop)?;
+        self.sweeper.stop();
+        Ok(())
+    }
 }
 
 fn choose_backend(choice: RuntimeChoice) -> anyhow::Result<Backend> {

@@ -226,7 +226,7 @@ impl UnpublishedUpload {
     fn publish(mut self, sync: SyncPolicy) -> Result<(), StorageError> {
         let Some(mut upload) = self.open.take() else { return Ok(()) };
         upload.sync(sync)?;
-        upload.publish().map(drop)
+        upload.publish()
     }
 }
 

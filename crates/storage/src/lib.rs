@@ -33,7 +33,6 @@ pub use listing::long::format_long_entry;
 pub use listing::machine::{FactSelection, Permissions, format_machine_entry};
 pub use listing::{Format, ListOptions, Listing};
 pub use path::UPLOAD_NAME_PREFIX;
-pub use publish::Published;
 pub use root::{Root, Towards};
 pub use sweep::SweepReport;
 pub use upload::{SyncPolicy, Upload, UploadMode};

@@ -17,15 +17,6 @@ use crate::{StorageError, SyncPolicy, Upload};
 /// How often a random hidden name is drawn again that is taken.
 const RANDOM_NAME_TRIES_MAX: u32 = 16;
 
-/// An upload that has its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
-    /// The client's path of the file.
-    pub path: Vec<u8>,
-    /// Whether a file had the name before, which was replaced, appended to or resumed.
-    pub existed: bool,
-}
-
 impl Upload {
     /// Gives the file its name. A file that is replaced passes its permission bits on.
     ///
@@ -33,34 +24,28 @@ impl Upload {
     /// [`StorageError::Exists`] where the upload may not replace and the name was taken meanwhile; otherwise what the
     /// file system gives. Nothing is left behind then, and the old file is untouched. With [`SyncPolicy::Full`], an
     /// error may also mean that the file has its name but the directory did not reach the disk.
-    pub fn publish(mut self) -> Result<Published, StorageError> {
+    pub fn publish(mut self) -> Result<(), StorageError> {
         self.release_unused()?;
-        let existed = match self.place {
-            Place::Direct { created } => !created,
+        match self.place {
+            Place::Direct { .. } => {}
             Place::Unnamed | Place::Hidden { .. } if self.replaces => self.take_name_replacing()?,
-            Place::Unnamed => {
-                link_unnamed(&self, &self.target.name)?;
-                false
-            }
-            Place::Hidden { .. } | Place::Published => {
-                self.rename_hidden_to_new()?;
-                false
-            }
-        };
+            Place::Unnamed => link_unnamed(&self, &self.target.name)?,
+            Place::Hidden { .. } | Place::Published => self.rename_hidden_to_new()?,
+        }
         self.place = Place::Published;
         if self.sync_policy == SyncPolicy::Full {
             self.sync_directory()?;
         }
-        Ok(Published { path: std::mem::take(&mut self.client_path), existed })
+        Ok(())
     }
 
-    /// Takes the name whether it is free or a file's; says which.
-    fn take_name_replacing(&mut self) -> Result<bool, StorageError> {
+    /// Takes the name whether it is free or a file's.
+    fn take_name_replacing(&mut self) -> Result<(), StorageError> {
         let mut existing = self.target.facts()?;
         if existing.is_none() && matches!(self.place, Place::Unnamed) {
             match link_unnamed(self, &self.target.name) {
                 Err(Errno::EEXIST) => existing = self.target.facts()?,
-                result => return Ok(result.map(|()| false)?),
+                result => return Ok(result?),
             }
         }
         if let Some(existing) = &existing {
@@ -79,7 +64,7 @@ impl Upload {
             &self.target.directory,
             self.target.name.as_slice(),
         )?;
-        Ok(existing.is_some())
+        Ok(())
     }
 
     /// Gives an unnamed file a hidden name, locked before anyone can see it.

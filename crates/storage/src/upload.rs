@@ -43,7 +43,8 @@ pub enum UploadMode {
 /// How much of an upload is on the disk before its name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncPolicy {
-    /// No disk of this machine is waited for: a crash of the machine may lose the upload, and leave an empty file under its name.
+    /// No disk of this machine is waited for: its crash may lose the upload, and leave an empty or partial file under its
+    /// name.
     None,
     /// The contents (fdatasync): what has its name after a crash is whole.
     Data,

@@ -268,7 +268,7 @@ fn a_new_name_is_taken_where_there_are_no_links() {
         let mut upload = root.open_upload(path.as_bytes(), mode)?;
         upload.file().write_all(b"new").expect("written");
         upload.sync(SyncPolicy::None)?;
-        upload.publish().map(drop)
+        upload.publish()
     };
     assert_eq!(store("/new", UploadMode::New), Ok(()));
     assert_eq!(store("/old", UploadMode::New), Err(StorageError::Exists));
@@ -278,7 +278,7 @@ fn a_new_name_is_taken_where_there_are_no_links() {
     let mut upload = root.open_upload(b"/contested", UploadMode::New).expect("an upload");
     assert_eq!(store("/contested", UploadMode::Replace), Ok(()));
     upload.sync(SyncPolicy::None).expect("stored");
-    assert_eq!(upload.publish().map(drop), Err(StorageError::Exists));
+    assert_eq!(upload.publish(), Err(StorageError::Exists));
     let contested = ("contested".to_owned(), "new".to_owned());
     assert_eq!(mounted.files(), [contested, ("new".to_owned(), "new".to_owned()), old()]);
 }

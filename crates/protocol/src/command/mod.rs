@@ -17,7 +17,7 @@ mod words;
 
 pub use address::{parse_extended_passive_reply, parse_passive_reply};
 pub use parse::{parse, parse_counted};
-pub use verbs::{VerbNumber, offered_verbs, syntax};
+pub use verbs::{VerbNumber, offered_verbs, site_syntaxes, syntax};
 
 use std::borrow::Cow;
 use std::fmt;

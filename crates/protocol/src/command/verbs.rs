@@ -177,6 +177,11 @@ const SITE_SYNTAX: [(&str, &str, &str); 3] = [
     ("SITE HELP", "SITE HELP", "Syntax: SITE HELP"),
 ];
 
+/// How each subcommand of `SITE` is written behind that word, for `SITE HELP`: for example `"CHMOD octal path"`.
+pub fn site_syntaxes() -> impl Iterator<Item = &'static str> {
+    SITE_SYNTAX.iter().map(|(_, syntax, _)| &syntax["SITE ".len()..])
+}
+
 /// What is wrong with the argument of `SITE`, of which more is known than that it is malformed.
 fn site_usage(argument: &[u8]) -> Option<&'static str> {
     let (subcommand, arguments) = split_word(trim(argument));

@@ -8,9 +8,6 @@ use crate::reply::Reply;
 use super::replies as say;
 use super::{FactSelection, Session};
 
-/// `SITE` commands and their syntax.
-const SITE_COMMANDS: [&str; 3] = ["CHMOD mode path", "UTIME YYYYMMDDhhmmss path", "HELP"];
-
 impl Session {
     /// RFC 2389 section 3.2.
     pub(super) fn on_feat(&mut self) {
@@ -47,7 +44,7 @@ impl Session {
     }
 
     pub(super) fn on_site_help(&mut self) {
-        let body = SITE_COMMANDS.iter().map(|command| command.as_bytes().to_vec()).collect();
+        let body = command::site_syntaxes().map(|syntax| syntax.as_bytes().to_vec()).collect();
         self.reply(Reply::lines(
             say::HELP,
             "The following SITE commands are recognized:",

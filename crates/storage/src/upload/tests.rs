@@ -11,10 +11,10 @@ fn receive(upload: &Upload, contents: &str) {
     upload.file().write_all(contents.as_bytes()).unwrap();
 }
 
-fn store(scratch: &Scratch, path: &str, mode: UploadMode, contents: &str) -> crate::Published {
+fn store(scratch: &Scratch, path: &str, mode: UploadMode, contents: &str) {
     let upload = scratch.root.open_upload(path.as_bytes(), mode).unwrap();
     receive(&upload, contents);
-    upload.publish().unwrap()
+    upload.publish().unwrap();
 }
 
 fn refusal(scratch: &Scratch, path: &str, mode: UploadMode) -> StorageError {
@@ -30,8 +30,7 @@ fn a_new_file_has_its_name_only_when_published() {
             assert_eq!(matches!(upload.place, Place::Unnamed), scratch.root.unnamed_uploads);
             receive(&upload, "contents");
             assert!(!scratch.at(b"f\xff").exists());
-            let published = upload.publish().unwrap();
-            assert_eq!((published.path.as_slice(), published.existed), (&b"/f\xff"[..], false));
+            upload.publish().unwrap();
             assert_eq!(scratch.contents(b"f\xff"), b"contents");
             assert_eq!(scratch.names(".").len(), 1);
             fs::remove_file(scratch.at(b"f\xff")).unwrap();
@@ -86,7 +85,7 @@ fn a_replaced_file_is_whole_until_its_successor_is_and_passes_its_bits_on() {
         let upload = scratch.root.open_upload(b"/f", UploadMode::Replace).unwrap();
         receive(&upload, "new");
         assert_eq!(scratch.contents("f"), b"the old contents");
-        assert!(upload.publish().unwrap().existed);
+        upload.publish().unwrap();
         assert_eq!(scratch.contents("f"), b"new");
         assert_eq!(scratch.mode("f"), 0o604);
         assert_eq!(scratch.names("."), ["f"]);
@@ -103,11 +102,13 @@ fn a_name_that_is_taken_or_freed_meanwhile_is_met_at_publishing() {
         scratch.file("f", "faster");
         assert_eq!(new.publish().unwrap_err(), StorageError::Exists);
         assert_eq!(scratch.contents("f"), b"faster");
-        assert!(replacing.publish().unwrap().existed);
+        replacing.publish().unwrap();
+        assert_eq!(scratch.contents("f"), b"");
 
         let replacing = scratch.root.open_upload(b"/f", UploadMode::Replace).unwrap();
         fs::remove_file(scratch.at("f")).unwrap();
-        assert!(!replacing.publish().unwrap().existed);
+        replacing.publish().unwrap();
+        assert_eq!(scratch.names("."), ["f"]);
 
         let replacing = scratch.root.open_upload(b"/f", UploadMode::Replace).unwrap();
         fs::remove_file(scratch.at("f")).unwrap();
@@ -165,12 +166,12 @@ fn behind_a_link_the_file_is_replaced_and_not_the_link() {
         scratch.link("other/new", "../real/made");
         scratch.link("to-directory", "other/..");
 
-        assert!(store(&scratch, "/other/chain", UploadMode::Replace, "replaced").existed);
+        store(&scratch, "/other/chain", UploadMode::Replace, "replaced");
         assert_eq!(scratch.contents("real/f"), b"replaced");
         assert!(fs::symlink_metadata(scratch.at("other/link")).unwrap().is_symlink());
         store(&scratch, "/other/link", UploadMode::Append, ", appended");
         assert_eq!(scratch.contents("real/f"), b"replaced, appended");
-        assert!(!store(&scratch, "/other/new", UploadMode::Replace, "made").existed);
+        store(&scratch, "/other/new", UploadMode::Replace, "made");
         assert_eq!(scratch.contents("real/made"), b"made");
         assert_eq!(refusal(&scratch, "/to-directory", UploadMode::Replace), StorageError::IsADirectory);
         assert_eq!(scratch.names("real"), ["deep", "f", "made"]);
@@ -186,9 +187,9 @@ fn appending_begins_at_the_end_and_makes_what_is_missing() {
         assert_eq!(upload.offset(), 3);
         receive(&upload, " and ");
         drop(upload);
-        assert!(store(&scratch, "/f", UploadMode::Append, "new").existed);
+        store(&scratch, "/f", UploadMode::Append, "new");
         assert_eq!(scratch.contents("f"), b"old and new");
-        assert!(!store(&scratch, "/made", UploadMode::Append, "").existed);
+        store(&scratch, "/made", UploadMode::Append, "");
         assert_eq!(scratch.contents("made"), b"");
         // One that was made and never written to is taken back.
         drop(scratch.root.open_upload(b"/untouched", UploadMode::Append).unwrap());
@@ -203,13 +204,13 @@ fn resuming_keeps_what_stands_before_and_beyond() {
         let upload = scratch.root.open_upload(b"/f", UploadMode::ResumeAt(4)).unwrap();
         assert_eq!(upload.offset(), 4);
         receive(&upload, "xy");
-        assert!(upload.publish().unwrap().existed);
+        upload.publish().unwrap();
         assert_eq!(scratch.contents("f"), b"0123xy6789");
         store(&scratch, "/f", UploadMode::ResumeAt(10), "!");
         assert_eq!(scratch.contents("f"), b"0123xy6789!");
         assert_eq!(refusal(&scratch, "/f", UploadMode::ResumeAt(12)), StorageError::RestartBeyondEnd);
         assert_eq!(refusal(&scratch, "/none", UploadMode::ResumeAt(1)), StorageError::NotFound);
-        assert!(!store(&scratch, "/made", UploadMode::ResumeAt(0), "x").existed);
+        store(&scratch, "/made", UploadMode::ResumeAt(0), "x");
 
         File::create(scratch.at("big")).unwrap().set_len(5 << 30).unwrap();
         store(&scratch, "/big", UploadMode::ResumeAt(5 << 30), "end");
@@ -245,9 +246,10 @@ fn unique_names_are_in_the_directory_or_begin_with_the_hint() {
             let name = String::from_utf8(upload.name().to_vec()).unwrap();
             assert!(name.starts_with(prefix) && name.len() == prefix.len() + 16, "{name}");
             receive(&upload, "unique");
-            let published = upload.publish().unwrap();
-            assert_eq!(published.path, format!("{directory}{name}").into_bytes());
-            assert_eq!(scratch.contents(&published.path[1..]), b"unique");
+            let chosen = upload.path().to_vec();
+            assert_eq!(chosen, format!("{directory}{name}").into_bytes());
+            upload.publish().unwrap();
+            assert_eq!(scratch.contents(&chosen[1..]), b"unique");
         }
         assert_eq!(scratch.contents("f"), b"kept");
         let long = [b"/".as_slice(), &b"n".repeat(255)].concat();
