@@ -338,6 +338,7 @@ impl ControlConnection {
             self.session.handle_transfer_progress(transfer.bytes_moved());
         }
         self.take_up_idle_deadline();
+        self.forget_expired_lease();
         let mut rest = bytes;
         while self.session.wants_input() {
             let frame = self.splitter.next(&mut rest);

@@ -18,6 +18,9 @@ use slab::Slab;
 use crate::logging::Seldom;
 use crate::settings::CurrentSettings;
 
+/// How long a connection that came in time may be on its way from another worker.
+const HAND_OVER: Duration = Duration::from_secs(1);
+
 /// How long a listener rests when the process has no descriptor left to accept with.
 const REST_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
 
@@ -169,6 +172,13 @@ impl PassiveLease {
     /// The port to tell the client.
     pub(crate) fn port(&self) -> u16 {
         self.lease.as_ref().map_or(0, Lease::port)
+    }
+
+    /// Whether it was kept for its whole time, and nobody came.
+    pub(crate) fn has_expired(&self, now: Instant) -> bool {
+        let has_come = |awaited: &Awaited| awaited.connection.is_some();
+        self.lease.as_ref().is_some_and(|lease| lease.expires_at() + HAND_OVER <= now)
+            && !self.ports.awaited.borrow().get(self.holder.slot as usize).is_some_and(has_come)
     }
 
     /// Gives this port back and leases anew: the newest PASV of a session is the one that holds.

@@ -33,6 +33,14 @@ impl ControlConnection {
         self.session.handle_passive(kind, address);
     }
 
+    /// A port that nobody came to in its time is no longer kept, and the session is told so.
+    pub(super) fn forget_expired_lease(&mut self) {
+        if self.lease.as_ref().is_some_and(|lease| lease.has_expired(self.now)) {
+            self.lease = None;
+            self.session.handle_passive_expired();
+        }
+    }
+
     /// What the client is told of a passive port.
     fn advertised(&mut self, kind: PassiveKind, client: IpAddr, port: u16) -> Option<SocketAddr> {
         let settings = self.worker.settings.get();
