@@ -22,15 +22,13 @@ use crate::task::panic_message;
 /// How long a thread without a job stays.
 const IDLE_THREAD_KEPT: Duration = Duration::from_secs(10);
 
-/// How much less of a processor the threads get than a worker that wants it too, as `nice(1)` counts.
+/// How much less of a processor the threads get than a worker that wants it too, as `nice(1)` counts. More would be worse: beside several
+/// threads of 19 the scheduler of Linux 6.18 lets a worker that wakes wait for tens of milliseconds.
 const NICENESS: i32 = 5;
-
-/// The same of [`in_the_background`]: sixteen such threads leave a worker four fifths of a core.
-const BACKGROUND_NICENESS: i32 = 19;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Runs `job` on a thread of its own with next to no claim to the processor, and waits for its end. For long computing on a thread that may
+/// Runs `job` on a thread of its own that has as little of a claim to the processor as those of a [`FairPool`], and waits for its end. For long computing on a thread that may
 /// block, for a thread cannot take back the claim that it gave up.
 ///
 /// # Errors
@@ -44,7 +42,7 @@ pub fn in_the_background<T: Send>(job: impl FnOnce() -> T + Send) -> io::Result<
     thread::scope(|scope| {
         let named = thread::Builder::new().name("background".to_owned());
         let thread = named.spawn_scoped(scope, || {
-            let _ = rustix::process::setpriority_process(None, BACKGROUND_NICENESS);
+            let _ = rustix::process::setpriority_process(None, NICENESS);
             job()
         })?;
         Ok(thread.join().unwrap_or_else(|payload| resume_unwind(payload)))

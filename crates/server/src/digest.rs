@@ -2,7 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::thread;
 
 use md5::Md5;
 use protocol::command::HashAlgorithm;
@@ -71,6 +74,13 @@ fn for_each_chunk(
     cancelled: &AtomicBool,
     mut take: impl FnMut(&[u8]),
 ) -> Result<(), DigestError> {
+    static BEGUN: AtomicUsize = AtomicUsize::new(0);
+    /// Locked while one computes: no more do at a time than there are cores, however many wait for their disks.
+    static TURNS: LazyLock<Box<[Mutex<()>]>> = LazyLock::new(|| {
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        std::iter::repeat_with(Mutex::default).take(cores).collect()
+    });
+    let turn = &TURNS[BEGUN.fetch_add(1, Ordering::Relaxed) % TURNS.len()];
     let mut buffer = vec![0; READ_BYTES];
     loop {
         if cancelled.load(Ordering::Relaxed) {
@@ -78,7 +88,11 @@ fn for_each_chunk(
         }
         match range.read(&mut buffer) {
             Ok(0) => return Ok(()),
-            Ok(length) => take(&buffer[..length]),
+            Ok(length) => {
+                // It guards nothing that a panic could have broken.
+                let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+                take(&buffer[..length]);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(DigestError::Io(error)),
         }
@@ -136,11 +150,11 @@ mod tests {
         file.set_len(BYTES).unwrap();
         // Its position is that of the reader.
         let mut same = file.try_clone().unwrap();
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let never = AtomicBool::new(false);
             let reader = scope.spawn(move || digest(HashAlgorithm::Crc32, file, 0, None, &never));
             while same.stream_position().unwrap() == 0 {
-                std::thread::yield_now();
+                thread::yield_now();
             }
             same.set_len(1).unwrap();
             assert!(matches!(reader.join().unwrap(), Err(DigestError::Shrank)));
