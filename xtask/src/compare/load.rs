@@ -21,6 +21,8 @@ pub(crate) struct Figures {
     pub(crate) units: f64,
     /// None where the load is another one, whose rate says nothing beside the load tester's.
     pub(crate) rate: Option<f64>,
+    /// Of a storm: how many transfers a second there were once all sessions were ready.
+    pub(crate) storm_rate: Option<f64>,
     pub(crate) p50_us: Option<f64>,
     pub(crate) p99_us: Option<f64>,
     /// The 99th percentile of the reply to PASV or EPSV.
@@ -134,6 +136,7 @@ fn figures(report: &Value) -> Figures {
     Figures {
         units: report["units"].as_f64().unwrap_or_default(),
         rate: report["units_per_s"].as_f64(),
+        storm_rate: report["storms"]["units_per_s"].as_f64(),
         p50_us: latency("unit", "p50_us"),
         p99_us: latency("unit", "p99_us").filter(|_| {
             let count = latency("unit", "count").unwrap_or_default();
