@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) other: Option<Endpoint>,
     /// The directory that is listed, and what its listing should look like.
     pub(crate) listed: Listed,
+    /// How long a file of somebody else's may be to be kept and compared byte by byte; a longer one is compared by its hash.
+    pub(crate) kept_bytes_max: usize,
     /// How long an upload is, in bytes.
     pub(crate) upload_bytes: u64,
     pub(crate) data: DataMode,
@@ -169,6 +171,7 @@ impl Plan {
             server,
             other: None,
             listed: Listed::default(),
+            kept_bytes_max: 0,
             upload_bytes: 0,
             data: DataMode::Epsv,
             sources: Vec::new(),

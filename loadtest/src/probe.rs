@@ -6,18 +6,14 @@ use std::sync::Arc;
 
 use protocol::command::{Command, ListArgument};
 use protocol::line::LINE_BYTES_MAX;
-use sha2::{Digest, Sha256};
 
 use crate::client::Control;
-use crate::content::Content;
+use crate::content::{Content, Fetched};
 use crate::failure::{Cause, Failure};
 use crate::plan::{DataMode, Listed, Plan, Side};
 use crate::scenario::listing;
 use crate::slot::{Desk, Slot};
 use crate::worker::Share;
-
-/// A file up to this size is compared byte by byte, a longer one by its hash.
-const KEPT_BYTES_MAX: usize = 1024 * 1024;
 
 /// What the first sessions found.
 #[derive(Debug)]
@@ -126,23 +122,21 @@ fn is_unknown(failure: &Failure) -> bool {
     matches!(&failure.cause, Cause::Reply { code, .. } if [500, 502].contains(&code.number()))
 }
 
+/// What the first file contains: compared with what is known of it, kept where nothing is.
 async fn contents(plan: &Plan, side: Side, control: &mut Control) -> Result<Content, Failure> {
-    let path = &plan.endpoint(side).files[0].0;
+    let (path, known) = &plan.endpoint(side).files[0];
     let data = control.open_data().await?;
-    let (mut kept, mut hash, mut length) = (Vec::new(), Sha256::new(), 0);
+    if known.length() > 0 {
+        control.retrieve(data, path, known).await?;
+        return Ok(known.clone());
+    }
+    let mut fetched = Fetched::new(plan.kept_bytes_max);
     let take = |bytes: &[u8]| {
-        length += bytes.len() as u64;
-        hash.update(bytes);
-        if kept.len() <= KEPT_BYTES_MAX {
-            kept.extend_from_slice(bytes);
-        }
+        fetched.take(bytes);
         ControlFlow::Continue(())
     };
     control.download(data, &Command::Retr(path), take).await?;
-    if kept.len() as u64 == length {
-        return Ok(Content::bytes(kept));
-    }
-    Ok(Content::Digest { length, sha256: hash.finalize().into() })
+    Ok(fetched.finish())
 }
 
 async fn listed(plan: &Plan, control: &mut Control) -> Result<Listed, Failure> {

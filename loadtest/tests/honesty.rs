@@ -108,6 +108,18 @@ fn wrong_contents_are_an_error() {
     assert!(errors(&report, "wrong contents") > 0, "{report}");
 }
 
+/// A file of 2 MiB whose last byte changes. To hash it would be more work for the tester than to fetch it is for the server.
+#[test]
+fn a_file_of_somebody_elses_is_compared_byte_by_byte() {
+    let faults = Faults { other_bytes_after: Some(2), longer: 123_362, ..Faults::default() };
+    let target = format!("ftp://{}/file", fake::start(faults));
+    let (output, report) =
+        report(&["download", "--target", &target, "--sessions", "1", "--duration", "300ms"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = report["errors"][0]["example"].as_str().unwrap();
+    assert!(told.contains("other bytes within the piece that begins at"), "{report}");
+}
+
 #[test]
 fn a_reply_that_nothing_was_asked_for_is_an_error() {
     let target = format!("ftp://{}", fake::start(Faults { surplus_replies: 20, ..Faults::default() }));

@@ -32,6 +32,8 @@ pub(crate) struct Faults {
     pub(crate) only_first_noop: bool,
     /// Every file after so many has other bytes.
     pub(crate) other_bytes_after: Option<u64>,
+    /// Files are so many times as long; the other bytes are then at the end.
+    pub(crate) longer: usize,
     /// No directory is listed.
     pub(crate) lists_nothing: bool,
     /// Directories are listed as if they were empty.
@@ -178,6 +180,10 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                     "NLST" if state.faults.hides_files => String::new(),
                     "NLST" => state.stored.lock().unwrap().keys().map(|name| format!("{name}\r\n")).collect(),
                     "MLSD" => "type=file; one\r\ntype=file; two\r\n".to_owned(),
+                    _ if state.faults.longer > 0 => {
+                        let end = if is_other { "!" } else { "." };
+                        "what it always is".repeat(state.faults.longer) + end
+                    }
                     _ if is_other => "not what it was".to_owned(),
                     // Long enough not to be through before it is noticed.
                     _ if state.faults.then == Then::ATrickle => "w".repeat(1000),
