@@ -295,6 +295,35 @@ fn an_upload_whose_end_is_of_the_one_before_is_an_error() {
     }
 }
 
+/// A refusal is told, and not that the server then hung up on whoever looked what it had.
+#[test]
+fn a_refusal_is_not_lost_to_what_fails_behind_it() {
+    let faults =
+        Faults { refuses_to_store_from: Some(10), hangs_up_once_it_refuses: true, ..Faults::default() };
+    let target = format!("ftp://{}", fake::start(faults));
+    let (output, report) = report(&[&UPLOADS[..], &["--target", &target]].concat());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(errors(&report, "reply 550") > 0, "{report}");
+    assert_eq!(errors(&report, "closed by server"), 0, "{report}");
+}
+
+/// A disk that is full: the server resets the data connection, and then says why.
+#[test]
+fn what_a_server_says_of_a_data_connection_that_it_broke_is_the_error() {
+    for (scenario, reply, kind) in
+        [("upload", "452 The disk is full.", "reply 452"), ("stream", "451 It cannot be read.", "reply 451")]
+    {
+        let faults = Faults { breaks: Some((3, reply)), longer: 1000, ..Faults::default() };
+        let target = format!("ftp://{}/file", fake::start(faults));
+        let arguments = [scenario, "--target", &target, "--sessions", "2", "--warmup", "0s"];
+        let size = if scenario == "upload" { &["--upload-size", "8M"][..] } else { &[] };
+        let (output, report) = report(&[&arguments[..], size, &["--duration", "2s"]].concat());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(errors(&report, kind) > 0, "{report}");
+        assert_eq!(errors(&report, "ECONNRESET") + errors(&report, "EPIPE"), 0, "{report}");
+    }
+}
+
 #[test]
 fn uploads_that_cannot_be_deleted_are_told() {
     let target = format!("ftp://{}", fake::start(Faults { deletes_nothing: true, ..Faults::default() }));

@@ -46,9 +46,19 @@ pub(super) async fn session(slot: Rc<Slot>) -> Result<(), Failure> {
     }
     if is_stored {
         let content = Content::Repeated { block, length: slot.plan.upload_bytes };
-        compare_and_delete(&slot, &mut control, Side::Server, &content).await?;
+        let compared = compare_and_delete(&slot, &mut control, Side::Server, &content).await;
+        match (compared, refused) {
+            (Err(failure), Some(refused)) if matches!(failure.cause, Cause::WrongContents(_)) => {
+                slot.record(&refused);
+                return Err(failure);
+            }
+            // Whatever else fails behind a refusal, as with a server that hangs up then, says less than that.
+            (_, Some(refused)) => return Err(refused),
+            (compared, None) => compared?,
+        }
+    } else if let Some(refused) = refused {
+        return Err(refused);
     }
-    refused.map_or(Ok(()), Err)?;
     control.quit().await
 }
 

@@ -42,6 +42,10 @@ pub(crate) struct Faults {
     pub(crate) keeps_tails: bool,
     /// Every `STOR` is refused from this one on.
     pub(crate) refuses_to_store_from: Option<u64>,
+    /// Whoever fetches then what was stored is hung up on.
+    pub(crate) hangs_up_once_it_refuses: bool,
+    /// After so many good ones, the data connection of every transfer is reset in the middle, and this is the reply.
+    pub(crate) breaks: Option<(u64, &'static str)>,
     /// Nothing is deleted.
     pub(crate) deletes_nothing: bool,
     /// To fetch what was stored takes that long.
@@ -82,6 +86,18 @@ struct State {
     /// The beginnings of what was stored.
     stored: Mutex<BTreeMap<String, Vec<u8>>>,
     whole_server: Mutex<()>,
+}
+
+impl State {
+    fn refuses_to_store(&self) -> bool {
+        let number = self.uploads.load(Ordering::Relaxed);
+        self.faults.refuses_to_store_from.is_some_and(|from| number >= from)
+    }
+
+    fn breaks(&self) -> bool {
+        let number = self.uploads.load(Ordering::Relaxed) + self.sent.load(Ordering::Relaxed);
+        self.faults.breaks.is_some_and(|(good, _)| number >= good)
+    }
 }
 
 /// Starts one, for as long as the test lasts.
@@ -161,6 +177,19 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                 let was_there = state.stored.lock().unwrap().remove(argument).is_some();
                 say(if was_there { "250 It is gone." } else { "550 There is none." })?;
             }
+            "RETR" if state.faults.hangs_up_once_it_refuses && state.refuses_to_store() => return Ok(()),
+            "RETR" | "STOR" if state.breaks() => {
+                say("150 Here it begins.")?;
+                let mut connection = data.open(None)?;
+                let some =
+                    if verb == "RETR" { connection.write(b"what")? } else { connection.read(&mut [0; 4])? };
+                assert!(some > 0, "the client is gone");
+                socket2::SockRef::from(&connection).set_linger(Some(Duration::ZERO))?;
+                drop(connection);
+                // Not before the client has seen that.
+                sleep(Duration::from_millis(20));
+                say(state.faults.breaks.unwrap().1)?;
+            }
             "RETR" if state.stored.lock().unwrap().contains_key(argument) => {
                 say("150 Here it is.")?;
                 sleep(state.faults.fetching_stored_takes);
@@ -205,11 +234,11 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                 say("226 Done.")?;
             }
             "STOR" => {
-                let number = state.uploads.fetch_add(1, Ordering::Relaxed);
-                if state.faults.refuses_to_store_from.is_some_and(|from| number >= from) {
+                if state.refuses_to_store() {
                     say("550 No more.")?;
                     continue;
                 }
+                state.uploads.fetch_add(1, Ordering::Relaxed);
                 say("150 Go on.")?;
                 // Whatever became of the connection, the file is published: that is the fault of this server.
                 let (mut connection, mut kept) = (data.open(None)?, Vec::new());
