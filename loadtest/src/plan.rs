@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 use crate::content::Content;
-use crate::measure::Window;
+use crate::measure::{Storms, Window};
 use crate::rendezvous::Rendezvous;
 use crate::scenario::{Mix, Scenario};
 
@@ -53,6 +53,8 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) window: Window,
     pub(crate) rendezvous: Rendezvous,
+    /// When all sessions went at once.
+    pub(crate) storms: Storms,
     /// What was to be seen of the server at the window's close was seen: sessions may end.
     pub(crate) may_end: AtomicBool,
     pub(crate) stopped: AtomicBool,
@@ -185,6 +187,7 @@ impl Plan {
             seed: 0,
             window,
             rendezvous: Rendezvous::new(sessions),
+            storms: Storms::default(),
             may_end: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),

@@ -15,7 +15,7 @@ use crate::cli::RunOptions;
 use crate::interrupt;
 use crate::limits;
 use crate::measure::{
-    Live, Memory, ProcessorClock, ProcessorSample, Recorder, ServerUsage, Window, descriptors, memory,
+    Live, Memory, ProcessorClock, ProcessorSample, Recorder, ServerUsage, Went, Window, descriptors, memory,
     own_processor_time, own_wait,
 };
 use crate::plan::Plan;
@@ -89,6 +89,7 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions) -> anyhow::Result<Re
         workers,
         measured_s: watched.measured.as_secs_f64(),
         warmup_s: watched.warmed_up.as_secs_f64(),
+        storms: watched.storms,
         ended_early: watched.ended_early,
         connection_table_full: limits::connection_table_is_full(),
         tester_processor_s: watched.tester.as_secs_f64(),
@@ -143,6 +144,7 @@ impl Before {
 struct Watched {
     measured: Duration,
     warmed_up: Duration,
+    storms: Option<Went>,
     ended_early: Option<String>,
     tester: Duration,
     /// How long it waited for cores.
@@ -237,11 +239,17 @@ impl Watcher<'_> {
             ended_early = ended_early.or(ended);
         }
         let after = at_close.unwrap_or_else(|| self.look_at_processors());
-        let ended = if window.has_rounds() { after.moment } else { after.moment.min(window.closes) };
+        // It is seen only now and then whether all is done, and the time until then is nobody's.
+        let ended = if window.has_rounds() {
+            self.plan.storms.ended().unwrap_or(after.moment)
+        } else {
+            after.moment.min(window.closes)
+        };
         let memory = memory_seen.or_else(|| self.memory());
         let mut watched = Watched {
             measured: ended.saturating_duration_since(window.opens),
             warmed_up: window.opens.min(after.moment) - window.began,
+            storms: self.plan.storms.until(after.moment),
             ended_early,
             tester: after.tester.saturating_sub(before.tester),
             tester_waited: after.tester_waited.saturating_sub(before.tester_waited),

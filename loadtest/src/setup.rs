@@ -12,7 +12,7 @@ use crate::cli::{RunOptions, ServerOptions};
 use crate::content::Content;
 use crate::interrupt;
 use crate::limits;
-use crate::measure::{ProcessorClock, Window};
+use crate::measure::{ProcessorClock, Storms, Window};
 use crate::output::is_same_file;
 use crate::plan::{Endpoint, Listed, Plan};
 use crate::probe::probe;
@@ -127,6 +127,7 @@ impl Setup {
             seed,
             window: Window::new(Instant::now(), Duration::ZERO, options.timeout),
             rendezvous: Rendezvous::new(sessions),
+            storms: Storms::default(),
             may_end: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),

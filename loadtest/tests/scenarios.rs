@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use serde_json::Value;
 use support::{Ringftpd, descriptors, loadtest, report, ringftpd, stderr, stdout};
 
 #[track_caller]
@@ -35,8 +36,16 @@ fn sessions_and_commands() {
 
 #[test]
 fn storms() {
-    let text = runs(&["pasv", "--sessions", "300", "--duration", "100ms"]);
-    assert!(text.contains("300 sessions"), "{text}");
+    let (output, report) = report(&["pasv", "--sessions", "300", "--duration", "100ms"]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(text.contains("300 sessions") && text.contains(" storms, from ready to done "), "{text}");
+    // Getting ready is no part of a storm, and what comes after the last one is no part of the time.
+    let (storms, seconds) = (&report["storms"], |of: &Value, key: &str| of[key].as_f64().unwrap());
+    let (took_s, units) = (seconds(storms, "took_s"), seconds(&report, "units"));
+    assert_eq!(units, 300.0 * seconds(storms, "count"), "{report}");
+    assert!(0.0 < took_s && took_s < seconds(&report, "measured_s"), "{report}");
+    assert!((seconds(storms, "units_per_s") * took_s - units).abs() < 0.01, "{report}");
     let text = runs(&["connect-back", "--sessions", "300", "--duration", "100ms"]);
     assert!(text.contains("connect-backs from"), "{text}");
 }
@@ -72,6 +81,8 @@ fn idle_sessions_are_all_there_when_memory_is_looked_at() {
     assert_eq!(report["units"].as_u64(), Some(300), "{report}");
     assert!(report["server"]["memory_bytes_per_session"].as_f64().unwrap() > 0.0, "{report}");
     assert!(stdout(&output).contains("memory for each session"));
+    // They come once: that is no rate.
+    assert!(report["units_per_s"].is_null(), "{report}");
 }
 
 #[test]

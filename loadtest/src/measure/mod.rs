@@ -4,6 +4,7 @@ mod processor;
 mod recorder;
 mod series;
 mod step;
+mod storms;
 mod window;
 
 pub(crate) use processor::{
@@ -12,4 +13,5 @@ pub(crate) use processor::{
 pub(crate) use recorder::{Live, Recorder};
 pub(crate) use series::Series;
 pub(crate) use step::Step;
+pub(crate) use storms::{Storms, Went};
 pub(crate) use window::Window;

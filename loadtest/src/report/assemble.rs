@@ -5,8 +5,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use nix::errno::Errno;
 
-use super::{ErrorCount, Latency, Report, Tester};
-use crate::measure::{Recorder, ServerUsage, Step};
+use super::{ErrorCount, Latency, Report, Storms, Tester};
+use crate::measure::{Recorder, ServerUsage, Step, Went};
 use crate::plan::Plan;
 use crate::scenario::{COMPARED_BY_FETCHING, COMPARED_BY_HASH, STORED, Scenario};
 
@@ -38,6 +38,7 @@ pub(crate) struct Findings {
     pub(crate) workers: usize,
     pub(crate) measured_s: f64,
     pub(crate) warmup_s: f64,
+    pub(crate) storms: Option<Went>,
     pub(crate) ended_early: Option<String>,
     pub(crate) leftovers: Vec<String>,
     pub(crate) connection_table_full: bool,
@@ -85,7 +86,9 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
         measured_s: findings.measured_s,
         ended_early: findings.ended_early,
         units: recorder.units,
-        units_per_s,
+        // Each session of `idle` comes once, and as soon as it may.
+        units_per_s: (plan.scenario != Scenario::Idle).then_some(units_per_s),
+        storms: findings.storms.map(|went| storms(went, recorder.units)),
         units_unfinished: recorder.unfinished,
         bytes: recorder.bytes,
         latencies: latencies(recorder),
@@ -96,6 +99,12 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
         server,
         series: recorder.series.clone(),
     }
+}
+
+fn storms(went: Went, units: u64) -> Storms {
+    let took_s = went.took.as_secs_f64();
+    let units_per_s = if took_s > 0.0 { count(units) / took_s } else { 0.0 };
+    Storms { count: went.count, took_s, units_per_s }
 }
 
 fn pace(plan: &Plan) -> String {

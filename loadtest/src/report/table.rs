@@ -40,8 +40,8 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
         )?;
     }
     write!(out, "\n  {} {}s", report.units, report.unit)?;
-    if report.scenario != Scenario::Idle {
-        write!(out, ", {:.1} a second", report.units_per_s)?;
+    if let Some(rate) = report.units_per_s {
+        write!(out, ", {rate:.1} a second")?;
     }
     if report.bytes > 0 && report.measured_s > 0.0 {
         #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
@@ -57,6 +57,16 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
         write!(out, ", {} that were due did not end", report.units_unfinished)?;
     }
     writeln!(out)?;
+    if let Some(storms) = &report.storms {
+        writeln!(
+            out,
+            "  {} storms, from ready to done {} in all: {:.1} {}s a second in them",
+            storms.count,
+            duration_text(storms.took_s * 1e6),
+            storms.units_per_s,
+            report.unit
+        )?;
+    }
     write_latencies(out, report)?;
     write_errors(out, report)?;
     for (name, count) in &report.remarks {
