@@ -256,7 +256,8 @@ pub(crate) struct ServerOptions {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     pub(crate) server_workers: usize,
 
-    /// The process whose processor time and memory are reported [default: the one that listens on the target's port].
+    /// The process whose processor time and memory are reported [default: the one that listens on the target's port, unless
+    /// this program comes from it].
     #[arg(long, value_name = "PID", requires = "target")]
     pub(crate) server_pid: Option<i32>,
 

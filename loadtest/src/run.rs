@@ -16,7 +16,7 @@ use crate::interrupt;
 use crate::limits;
 use crate::measure::{
     Live, Memory, ProcessorClock, ProcessorSample, Recorder, ServerUsage, Went, Window, descriptors, memory,
-    own_processor_time, own_wait,
+    own_processor_time, own_wait, process_name,
 };
 use crate::plan::Plan;
 use crate::probe::{Published, published};
@@ -94,7 +94,7 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions) -> anyhow::Result<Re
         connection_table_full: limits::connection_table_is_full(),
         tester_processor_s: watched.tester.as_secs_f64(),
         tester_waited: watched.tester_waited,
-        warnings: setup.note.into_iter().chain(watched.warnings).collect(),
+        warnings: setup.notes.into_iter().chain(watched.warnings).collect(),
         ..Findings::default()
     };
     if let (Some(clock), Some(before)) = (setup.server_clock, before) {
@@ -130,13 +130,18 @@ fn descriptors_kept() -> u64 {
 
 /// The server before the run.
 struct Before {
+    name: Option<String>,
     memory_bytes: Option<u64>,
     descriptors: Option<u64>,
 }
 
 impl Before {
     fn of(pid: Pid) -> Self {
-        Self { memory_bytes: memory(pid).map(|memory| memory.resident_bytes), descriptors: descriptors(pid) }
+        Self {
+            name: process_name(pid),
+            memory_bytes: memory(pid).map(|memory| memory.resident_bytes),
+            descriptors: descriptors(pid),
+        }
     }
 }
 
@@ -407,6 +412,7 @@ fn usage(plan: &Plan, clock: ProcessorClock, before: &Before, watched: &ServerWa
     let each = grown.filter(|&grown| grown > 0).map(|grown| grown as f64 / watched.units.max(1) as f64);
     ServerUsage {
         pid: pid.as_raw(),
+        name: before.name.clone(),
         processor_s: watched.processor.unwrap_or_default().as_secs_f64(),
         processor_us_per_unit: None,
         processor_s_per_gib: None,

@@ -12,14 +12,14 @@ use crate::cli::{RunOptions, ServerOptions};
 use crate::content::Content;
 use crate::interrupt;
 use crate::limits;
-use crate::measure::{ProcessorClock, Storms, Window};
+use crate::measure::{ProcessorClock, Storms, Window, process_name};
 use crate::output::is_same_file;
 use crate::plan::{Endpoint, Listed, Plan};
 use crate::probe::probe;
 use crate::rendezvous::Rendezvous;
 use crate::room::{check_room, kept_bytes_max};
 use crate::scenario::Scenario;
-use crate::server::{OwnServer, ServerCommand, Tree, TreeFiles, cores, listening_process};
+use crate::server::{Listening, OwnServer, ServerCommand, Tree, TreeFiles, cores, listening_process};
 
 /// Sessions that share a source address on loopback, if nobody says: no more than a server has passive ports, as a port
 /// serves each address once at a time.
@@ -37,7 +37,7 @@ pub(crate) struct Setup {
     /// The server in words.
     pub(crate) target: String,
     /// What is to be said of the run besides.
-    pub(crate) note: Option<String>,
+    pub(crate) notes: Vec<String>,
     pub(crate) server_clock: Option<ProcessorClock>,
     // Declared, and so ended, before the directory that it serves.
     pub(crate) server: Option<OwnServer>,
@@ -101,7 +101,8 @@ impl Setup {
             limits::check_rate(scenario, rate, workers, sources.len(), is_loopback)?;
             limits::check_begins(rate, options.duration)?;
         }
-        let server_clock = server_clock(&place, other.as_ref(), &options.server)?;
+        let (server_clock, mut notes) = server_clock(&place, other.as_ref(), &options.server)?;
+        notes.extend(note);
         let cores: Vec<usize> = tester.iter().copied().cycle().take(workers).collect();
         let target = match &other {
             Some(other) if options.target.is_some() => format!("{} and {}", place.target, other.target),
@@ -142,7 +143,7 @@ impl Setup {
             backend,
             cores,
             target,
-            note,
+            notes,
             server_clock,
             server: place.server,
             tree: place.tree,
@@ -151,15 +152,31 @@ impl Setup {
     }
 }
 
-/// What tells the processor time of the server, or of both; nothing where the server is on another machine.
+/// What tells the processor time of the server, or of both; nothing where the server is on another machine, or only a process is seen
+/// that is not the server, which is noted.
 fn server_clock(
     place: &Place,
     other: Option<&Place>,
     options: &ServerOptions,
-) -> anyhow::Result<Option<ProcessorClock>> {
-    let process = |place: &Place| {
-        let own = place.server.as_ref().map(OwnServer::pid);
-        own.or_else(|| listening_process(place.endpoint.address))
+) -> anyhow::Result<(Option<ProcessorClock>, Vec<String>)> {
+    let mut notes = Vec::new();
+    let mut process = |place: &Place| {
+        if let Some(own) = &place.server {
+            return Some(own.pid());
+        }
+        match listening_process(place.endpoint.address) {
+            Listening::Unseen => None,
+            Listening::Server(pid) => Some(pid),
+            Listening::Ancestor(pid) => {
+                notes.push(format!(
+                    "what listens on {} is process {pid}{}, which this one comes from, and nothing is told of what it takes: name \
+                     the server's process by --server-pid, and with it --server-cgroup where its processes come and go",
+                    place.endpoint.address,
+                    process_name(pid).map_or(String::new(), |name| format!(" ({name})")),
+                ));
+                None
+            }
+        }
     };
     let pid = match options.server_pid {
         Some(pid) => Some(Pid::from_raw(pid)),
@@ -167,23 +184,23 @@ fn server_clock(
     };
     let Some(pid) = pid else {
         if let Some(folder) = &options.server_cgroup {
-            bail!(
-                "--server-cgroup {}: no process of the server is seen, name one by --server-pid",
-                folder.display()
-            );
+            let why = notes.pop().unwrap_or_else(|| {
+                String::from("no process of the server is seen: name one by --server-pid")
+            });
+            bail!("--server-cgroup {}: {why}", folder.display());
         }
-        return Ok(None);
+        return Ok((None, notes));
     };
     let clock = ProcessorClock::of(pid).and(other.and_then(process));
     if let Some(pid) = options.server_pid {
         clock.look().with_context(|| format!("--server-pid {pid} is no process that can be looked at"))?;
     }
-    let Some(folder) = &options.server_cgroup else { return Ok(Some(clock)) };
+    let Some(folder) = &options.server_cgroup else { return Ok((Some(clock), notes)) };
     let clock = clock.in_cgroup(folder);
     clock
         .look()
         .with_context(|| format!("--server-cgroup {} is none that can be looked at", folder.display()))?;
-    Ok(Some(clock))
+    Ok((Some(clock), notes))
 }
 
 /// Refuses what the scenario makes no sense with.

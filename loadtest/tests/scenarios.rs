@@ -19,6 +19,7 @@ fn runs(arguments: &[&str]) -> String {
     assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
     assert!(report["units"].as_u64().unwrap() > 0, "{text}");
     assert!(report["server"]["processor_s"].as_f64().unwrap() > 0.0, "{report}");
+    assert_eq!(report["server"]["name"], "ringftpd", "{report}");
     assert!(text.contains("seed ") && text.contains("tester: "), "{text}");
     text
 }

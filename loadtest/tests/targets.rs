@@ -113,8 +113,27 @@ fn a_process_or_a_control_group_that_is_not_there_is_told() {
     };
     let said = refused(&["--server-pid", "2147483647"]);
     assert!(said.contains("--server-pid 2147483647 is no process"), "{said}");
-    let said = refused(&["--server-cgroup", "/no/such/group"]);
+    let own = std::process::id().to_string();
+    let said = refused(&["--server-pid", &own, "--server-cgroup", "/no/such/group"]);
     assert!(said.contains("--server-cgroup /no/such/group is none"), "{said}");
+    // Whoever listens here has started the tester, and tells nothing of the server.
+    let said = refused(&["--server-cgroup", "/no/such/group"]);
+    assert!(said.contains(&format!("is process {own}")), "{said}");
+}
+
+/// As the first process of a machine does for services: the server is not the one that listens, which started this tester, too.
+#[test]
+fn who_listens_for_a_server_is_not_taken_for_it() {
+    let target = fake::start(Faults::default());
+    let report = tempfile::NamedTempFile::new().unwrap();
+    let path = report.path().to_str().unwrap();
+    let output = loadtest(&["noop", "--duration", "100ms", "--json", path], target);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = support::stdout(&output);
+    assert!(text.contains(&format!("what listens on {target} is process {}", std::process::id())), "{text}");
+    assert!(text.contains("--server-pid"), "{text}");
+    let report: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert!(report["server"].is_null(), "{report}");
 }
 
 /// Uploads come into the directory that is listed, and are no errors of the listing.

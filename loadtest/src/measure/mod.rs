@@ -9,6 +9,7 @@ mod window;
 
 pub(crate) use processor::{
     Memory, ProcessorClock, ProcessorSample, ServerUsage, descriptors, memory, own_processor_time, own_wait,
+    process_name,
 };
 pub(crate) use recorder::{Live, Recorder};
 pub(crate) use series::Series;

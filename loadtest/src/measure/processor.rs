@@ -28,6 +28,9 @@ pub(crate) struct ProcessorClock {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ServerUsage {
     pub(crate) pid: i32,
+    /// The process's name.
+    #[serde(default)]
+    pub(crate) name: Option<String>,
     /// Processor time, in seconds.
     pub(crate) processor_s: f64,
     /// Processor time for each unit, in microseconds.
@@ -226,6 +229,12 @@ fn descendants(pid: Pid) -> BTreeSet<Pid> {
     found
 }
 
+/// The name of a process, as the kernel knows it.
+pub(crate) fn process_name(pid: Pid) -> Option<String> {
+    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_ascii_end().escape_ascii().to_string())
+}
+
 /// Memory of a process, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Memory {
@@ -282,6 +291,7 @@ mod tests {
         let memory = memory(pid).unwrap();
         assert!(0 < memory.resident_bytes && memory.resident_bytes <= memory.peak_bytes);
         assert!(descriptors(pid).unwrap() >= 3);
+        assert!(process_name(pid).is_some_and(|name| name.starts_with("loadtest")));
     }
 
     #[test]

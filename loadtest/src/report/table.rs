@@ -142,7 +142,11 @@ fn write_errors(out: &mut String, report: &Report) -> std::fmt::Result {
 }
 
 fn write_server(out: &mut String, server: &ServerUsage, unit: &str, shows_gib: bool) -> std::fmt::Result {
-    write!(out, "  server {}: {:.2} s of processor time", server.pid, server.processor_s)?;
+    write!(out, "  server {}", server.pid)?;
+    if let Some(name) = &server.name {
+        write!(out, " ({name})")?;
+    }
+    write!(out, ": {:.2} s of processor time", server.processor_s)?;
     if let Some(each) = server.processor_us_per_unit {
         write!(out, ", {each:.2} µs for each {unit}")?;
     }

@@ -6,6 +6,6 @@ mod own;
 mod tree;
 
 pub(crate) use affinity::cores;
-pub(crate) use find::listening_process;
+pub(crate) use find::{Listening, listening_process};
 pub(crate) use own::{OwnServer, ServerCommand};
 pub(crate) use tree::{DIFFERENT_FILES, Tree, TreeFiles};
