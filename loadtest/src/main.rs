@@ -27,6 +27,7 @@ mod scenario;
 mod server;
 mod setup;
 mod slot;
+mod stored;
 mod target;
 mod worker;
 

@@ -10,6 +10,7 @@ use crate::content::Content;
 use crate::measure::{Storms, Window};
 use crate::rendezvous::Rendezvous;
 use crate::scenario::{Mix, Scenario};
+use crate::stored::StoredRules;
 
 /// Which commands ask for a data connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -51,6 +52,8 @@ pub(crate) struct Plan {
     /// How long the server may be silent.
     pub(crate) timeout: Duration,
     pub(crate) seed: u64,
+    /// What no other run has, the same seed or not.
+    pub(crate) mark: u64,
     pub(crate) window: Window,
     pub(crate) rendezvous: Rendezvous,
     /// When all sessions went at once.
@@ -76,6 +79,7 @@ pub(crate) struct Endpoint {
     pub(crate) upload_folder: Vec<u8>,
     /// It tells the SHA-256 of a file, by what it says of itself (`FEAT`).
     pub(crate) tells_hashes: bool,
+    pub(crate) stored: StoredRules,
 }
 
 /// Which of the servers.
@@ -150,6 +154,15 @@ impl Plan {
         format!("loadtest-{:x}-", self.seed)
     }
 
+    /// Whether uploads are stored that are to come to a good end.
+    pub(crate) fn stores_files(&self) -> bool {
+        match self.scenario {
+            Scenario::Upload | Scenario::Fxp => true,
+            Scenario::Mixed => self.mix.has(Scenario::Upload),
+            _ => false,
+        }
+    }
+
     /// How many units begin together.
     pub(crate) fn units_at_once(&self) -> usize {
         if self.scenario == Scenario::Noop { self.pipeline } else { 1 }
@@ -167,6 +180,7 @@ impl Plan {
             files: Vec::new(),
             upload_folder: Vec::new(),
             tells_hashes: false,
+            stored: StoredRules::ALL,
         };
         Self {
             scenario: Scenario::Noop,
@@ -185,6 +199,7 @@ impl Plan {
             mix: "login=1".parse().expect("it is a mix"),
             timeout: Duration::from_secs(30),
             seed: 0,
+            mark: 0,
             window,
             rendezvous: Rendezvous::new(sessions),
             storms: Storms::default(),

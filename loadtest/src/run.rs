@@ -110,16 +110,26 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions) -> anyhow::Result<Re
             findings.leftovers.push(format!("{} descriptors of the server's", after - before));
         }
     }
-    if recorder.files_left > 0 && setup.tree.is_none() {
-        findings.leftovers.push(format!(
-            "up to {} files {}* of uploads that did not come to a good end: delete them",
-            recorder.files_left,
-            plan.upload_prefix()
-        ));
+    if setup.tree.is_none() {
+        findings.leftovers.extend(uploads_left(&plan, recorder.files_left));
     }
     let report = assemble(&plan, &recorder, findings);
     drop((setup.server, setup.other));
     Ok(report)
+}
+
+/// What to say of uploads that may be there still.
+fn uploads_left(plan: &Plan, by_sessions: u64) -> Option<String> {
+    let endpoints = std::iter::once(&plan.server).chain(&plan.other);
+    // The first session with each left one that it could not delete.
+    let kept = endpoints.filter(|endpoint| !endpoint.stored.deletes).count() as u64;
+    let (left, prefix) = (by_sessions + kept, plan.upload_prefix());
+    let why = if kept > 0 {
+        "that were stored: the server lets nobody delete them"
+    } else {
+        "of uploads that did not come to a good end: delete them"
+    };
+    (left > 0).then(|| format!("up to {left} files {prefix}* {why}"))
 }
 
 /// What a server may keep open for those who come next and call its own: two pipes for each core. Whatever clients leave

@@ -15,11 +15,12 @@ use crate::limits;
 use crate::measure::{ProcessorClock, Storms, Window, process_name};
 use crate::output::is_same_file;
 use crate::plan::{Endpoint, Listed, Plan};
-use crate::probe::probe;
+use crate::probe::{ProbedServer, probe};
 use crate::rendezvous::Rendezvous;
 use crate::room::{check_room, kept_bytes_max};
 use crate::scenario::Scenario;
 use crate::server::{Listening, OwnServer, ServerCommand, Tree, TreeFiles, cores, listening_process};
+use crate::stored::StoredRules;
 
 /// Sessions that share a source address on loopback, if nobody says: no more than a server has passive ports, as a port
 /// serves each address once at a time.
@@ -126,6 +127,7 @@ impl Setup {
             mix: options.mix.clone(),
             timeout: options.timeout,
             seed,
+            mark: seed_of_the_clock(),
             window: Window::new(Instant::now(), Duration::ZERO, options.timeout),
             rendezvous: Rendezvous::new(sessions),
             storms: Storms::default(),
@@ -243,6 +245,7 @@ impl Place {
             files: vec![(target.path.clone(), Content::bytes(Vec::new()))],
             upload_folder,
             tells_hashes: false,
+            stored: StoredRules::ALL,
         };
         Ok(Self {
             endpoint,
@@ -282,6 +285,7 @@ impl Place {
             files: tree.files.iter().map(known).collect(),
             upload_folder: tree.upload_folder.clone(),
             tells_hashes: false,
+            stored: StoredRules::ALL,
         };
         Ok(Self {
             endpoint,
@@ -327,22 +331,24 @@ fn ask(
         .with_context(|| format!("the first session with {target} ({}) failed", plan.server.address))?;
     let Ok(mut plan) = Arc::try_unwrap(plan).map_err(drop) else { bail!("the first session did not end") };
     plan.data = probed.data;
-    plan.server.tells_hashes = probed.tells_hashes;
-    if let Some(other) = &mut plan.other {
-        other.tells_hashes = probed.other_tells_hashes;
-    }
     plan.listed = probed.listed;
     if plan.scenario.stores() && !owns_the_directory {
         // What is listed may be what is stored into, and changes all the time.
         (plan.listed.lines, plan.listed.bytes) = (None, None);
     }
-    if let Some(content) = probed.content {
-        plan.server.files[0].1 = content;
-    }
-    if let (Some(other), Some(content)) = (&mut plan.other, probed.other_content) {
-        other.files[0].1 = content;
+    take_over(&mut plan.server, probed.server);
+    if let (Some(other), Some(probed)) = (&mut plan.other, probed.other) {
+        take_over(other, probed);
     }
     Ok(plan)
+}
+
+fn take_over(endpoint: &mut Endpoint, probed: ProbedServer) {
+    endpoint.tells_hashes = probed.tells_hashes;
+    endpoint.stored = probed.stored;
+    if let Some(content) = probed.content {
+        endpoint.files[0].1 = content;
+    }
 }
 
 /// Compares the first listing with how many entries there are.

@@ -67,15 +67,15 @@ pub(crate) struct Slot {
     /// Nothing is asked of the server: no time runs out.
     waits: Cell<bool>,
     is_unmeasured: Cell<bool>,
-    /// Whether its file may be at either server.
-    leaves_files: [Cell<bool>; 2],
+    /// How many files of it may be at either server.
+    leaves_files: [Cell<u64>; 2],
 }
 
 /// A slot that is gone with its unit was not waited for, and its files stay where they are.
 impl Drop for Slot {
     fn drop(&mut self) {
         self.leave_unfinished();
-        let files = self.leaves_files.iter().filter(|leaves| leaves.get()).count() as u64;
+        let files = self.leaves_files.iter().map(Cell::get).sum::<u64>();
         self.desk.recorder.borrow_mut().files_left += files;
     }
 }
@@ -178,9 +178,21 @@ impl Slot {
         self.desk.recorder.borrow_mut().remark(name, 1);
     }
 
-    /// Whether there may be a file of this slot's at that server from now on.
-    pub(crate) fn leaves_a_file(&self, side: Side, leaves: bool) {
-        self.leaves_files[side as usize].set(leaves);
+    /// There may be another file of this slot's at that server from now on, or the one of the name that it always has.
+    pub(crate) fn leaves_a_file(&self, side: Side) {
+        let files = &self.leaves_files[side as usize];
+        let before = if self.plan.endpoint(side).stored.want_fresh_names() { files.get() } else { 0 };
+        files.set(before + 1);
+    }
+
+    /// It was deleted.
+    pub(crate) fn leaves_no_file(&self, side: Side) {
+        self.leaves_files[side as usize].set(0);
+    }
+
+    /// Whether there may be one.
+    pub(crate) fn may_have_a_file(&self, side: Side) -> bool {
+        self.leaves_files[side as usize].get() > 0
     }
 
     /// A unit, or the way to it, failed.

@@ -327,9 +327,35 @@ fn what_a_server_says_of_a_data_connection_that_it_broke_is_the_error() {
 #[test]
 fn uploads_that_cannot_be_deleted_are_told() {
     let target = format!("ftp://{}", fake::start(Faults { deletes_nothing: true, ..Faults::default() }));
-    let (output, _) = report(&[&UPLOADS[..], &["--target", &target, "--seed", "255"]].concat());
+    let (output, report) = report(&[&UPLOADS[..], &["--target", &target, "--seed", "255"]].concat());
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(stdout(&output).contains("LEFT BEHIND: up to 2 files loadtest-ff-*"), "{output:?}");
+    assert_eq!(report["errors"].as_array().unwrap().len(), 0, "{report}");
+    // That of the first session, and one of each other.
+    assert!(stdout(&output).contains("LEFT BEHIND: up to 3 files loadtest-ff-*"), "{output:?}");
+}
+
+/// What a server lets its clients do with what they stored is found out, and uploads go on within that.
+#[test]
+fn a_server_that_is_a_drop_box_can_be_stored_to() {
+    for (deletes_nothing, sends_nothing_stored) in [(false, false), (true, false), (true, true)] {
+        let faults =
+            Faults { overwrites_nothing: true, deletes_nothing, sends_nothing_stored, ..Faults::default() };
+        let target = format!("ftp://{}", fake::start(faults));
+        let (output, report) = report(&[&UPLOADS[..], &["--target", &target, "--seed", "255"]].concat());
+        let text = stdout(&output);
+        assert_eq!(report["errors"].as_array().unwrap().len(), 0, "{text}");
+        // Each session more than one.
+        let units = report["units"].as_u64().unwrap();
+        assert!(units > 2, "{text}");
+        assert!(text.contains(" 2 of "), "{text}");
+        assert_eq!(text.contains("sends nobody what was stored"), sends_nothing_stored, "{text}");
+        let stored = text.lines().find_map(|line| line.trim().strip_suffix(" uploads stored")).unwrap();
+        // All of them are there, and that of the first session.
+        let left = stored.parse::<u64>().unwrap() + 1;
+        let told = text.contains(&format!("LEFT BEHIND: up to {left} files loadtest-ff-* that were stored"));
+        assert_eq!(told, deletes_nothing, "{text}");
+        assert_eq!(output.status.code(), Some(i32::from(deletes_nothing)), "{text}");
+    }
 }
 
 #[test]

@@ -223,6 +223,31 @@ fn a_server_that_says_first_that_it_will_be_ready_is_waited_for() {
     assert!(said.contains("greeting: 120 In a minute."), "{said}");
 }
 
+/// Servers say in many ways that they do not know the newer commands.
+#[test]
+fn a_server_that_knows_only_the_older_commands_for_data_is_asked_by_them() {
+    let short = ["--sessions", "2", "--duration", "100ms"];
+    for said in ["501 What?", "522 Not that protocol.", "550 No."] {
+        let start =
+            || format!("ftp://{}/file", fake::start(Faults { extended: Some(said), ..Faults::default() }));
+        for scenario in ["small-files", "connect-back"] {
+            let output = support::loadtest(&[&[scenario, "--target", &start()], &short[..]].concat());
+            assert_eq!(output.status.code(), Some(0), "{scenario}, {said}: {output:?}");
+        }
+        let two = ["fxp", "--target", &start(), "--target2", &start()];
+        let output = support::loadtest(&[&two[..], &short[..]].concat());
+        assert_eq!(output.status.code(), Some(0), "{said}: {output:?}");
+    }
+}
+
+#[test]
+fn a_server_that_does_not_listen_for_data_can_be_tested_in_active_mode() {
+    let target = format!("ftp://{}/file", fake::start(Faults { only_active: true, ..Faults::default() }));
+    let arguments = ["connect-back", "--target", &target, "--sessions", "2", "--duration", "100ms"];
+    let output = support::loadtest(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
 #[test]
 fn a_name_without_an_address_is_told() {
     let output = support::loadtest(&["login", "--target", "ftp://nowhere.invalid"]);

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::{ErrorCount, Latency, Report, Storms, Tester};
 use crate::measure::{Recorder, ServerUsage, Step, Went};
 use crate::plan::Plan;
-use crate::scenario::{COMPARED_BY_FETCHING, COMPARED_BY_HASH, STORED, Scenario};
+use crate::scenario::{COMPARED_BY_FETCHING, COMPARED_BY_HASH, NOT_COMPARED, STORED, Scenario};
 
 /// Above this part of its cores the tester is as likely the bottleneck as the server.
 const SATURATED_SHARE: f64 = 0.9;
@@ -209,6 +209,7 @@ fn remarks(scenario: Scenario, recorder: &Recorder) -> Vec<(String, u64)> {
         Some(stored) if [COMPARED_BY_HASH, COMPARED_BY_FETCHING].contains(&name) => {
             format!("of {stored} {name}{while_measured}")
         }
+        Some(stored) if name == NOT_COMPARED => format!("of {stored} {name}"),
         _ => name.to_owned(),
     };
     let mut remarks: Vec<_> = recorder.remarks.iter().map(|(&named, &count)| (name(named), count)).collect();

@@ -17,7 +17,7 @@ mod upload;
 
 pub(crate) use list::listing;
 pub(crate) use mixed::Mix;
-pub(crate) use upload::{COMPARED_BY_FETCHING, COMPARED_BY_HASH, STORED};
+pub(crate) use upload::{COMPARED_BY_FETCHING, COMPARED_BY_HASH, NOT_COMPARED, STORED};
 
 use std::rc::Rc;
 
@@ -148,6 +148,16 @@ impl Scenario {
     /// Whether it takes two servers.
     pub(crate) fn has_two_servers(self) -> bool {
         self == Self::Fxp
+    }
+
+    /// Whether servers listen for data connections.
+    pub(crate) fn has_servers_listen(self) -> bool {
+        self != Self::ConnectBack
+    }
+
+    /// Whether servers make data connections.
+    pub(crate) fn has_servers_connect(self) -> bool {
+        matches!(self, Self::ConnectBack | Self::Fxp)
     }
 
     /// Whether files are fetched.

@@ -46,6 +46,14 @@ pub(crate) struct Faults {
     pub(crate) hangs_up_once_it_refuses: bool,
     /// After so many good ones, the data connection of every transfer is reset in the middle, and this is the reply.
     pub(crate) breaks: Option<(u64, &'static str)>,
+    /// Nothing is stored in the place of what is there.
+    pub(crate) overwrites_nothing: bool,
+    /// Nobody gets what was stored.
+    pub(crate) sends_nothing_stored: bool,
+    /// The answer to `EPSV` and `EPRT`, where the server does not know them.
+    pub(crate) extended: Option<&'static str>,
+    /// It listens for no data connection.
+    pub(crate) only_active: bool,
     /// Nothing is deleted.
     pub(crate) deletes_nothing: bool,
     /// To fetch what was stored takes that long.
@@ -62,7 +70,7 @@ pub(crate) struct Faults {
     pub(crate) surplus_replies: usize,
     /// One, to the first `NOOP`.
     pub(crate) surplus_reply_to_first: bool,
-    /// Data connections to the client come from this address.
+    /// Data connections to the client come from this address, but for that of the first file.
     pub(crate) connects_from: Option<Ipv4Addr>,
 }
 
@@ -89,6 +97,10 @@ struct State {
 }
 
 impl State {
+    fn has(&self, name: &str) -> bool {
+        self.stored.lock().unwrap().contains_key(name)
+    }
+
     fn refuses_to_store(&self) -> bool {
         let number = self.uploads.load(Ordering::Relaxed);
         self.faults.refuses_to_store_from.is_some_and(|from| number >= from)
@@ -159,11 +171,22 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                     (0..state.faults.surplus_replies + one).try_for_each(|_| say(reply))?;
                 }
             }
-            "EPSV" => {
+            "EPSV" | "PASV" if state.faults.only_active => say("502 I do not listen.")?,
+            "EPSV" | "EPRT" if state.faults.extended.is_some() => say(state.faults.extended.unwrap())?,
+            "EPSV" | "PASV" => {
                 let listener = TcpListener::bind("127.0.0.1:0")?;
                 let port = listener.local_addr()?.port();
                 data = Data::Passive(listener);
-                say(&format!("229 Come in (|||{port}|)"))?;
+                match verb {
+                    "EPSV" => say(&format!("229 Come in (|||{port}|)"))?,
+                    _ => say(&format!("227 Come in (127,0,0,1,{},{})", port >> 8, port & 255))?,
+                }
+            }
+            "PORT" => {
+                let parts: Vec<u8> = argument.split(',').filter_map(|part| part.parse().ok()).collect();
+                let [a, b, c, d, high, low] = parts[..] else { return say("501 Where?") };
+                data = Data::Active(SocketAddr::from(([a, b, c, d], u16::from_be_bytes([high, low]))));
+                say("200 I shall.")?;
             }
             "EPRT" => {
                 let mut parts = argument.split('|').skip(2);
@@ -190,7 +213,9 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                 sleep(Duration::from_millis(20));
                 say(state.faults.breaks.unwrap().1)?;
             }
-            "RETR" if state.stored.lock().unwrap().contains_key(argument) => {
+            "RETR" if state.faults.sends_nothing_stored && state.has(argument) => say("550 It is kept.")?,
+            "STOR" if state.faults.overwrites_nothing && state.has(argument) => say("553 It is there.")?,
+            "RETR" if state.has(argument) => {
                 say("150 Here it is.")?;
                 sleep(state.faults.fetching_stored_takes);
                 let bytes = state.stored.lock().unwrap()[argument].clone();
@@ -218,7 +243,7 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                     _ if state.faults.then == Then::ATrickle => "w".repeat(1000),
                     _ => "what it always is".to_owned(),
                 };
-                let mut connection = data.open(state.faults.connects_from)?;
+                let mut connection = data.open(state.faults.connects_from.filter(|_| number > 0))?;
                 let then = if number < state.faults.good_ones { Then::TheFile } else { state.faults.then };
                 loop {
                     match then {
