@@ -1,6 +1,6 @@
 //! What this machine can hold, said before the run.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -212,21 +212,29 @@ fn reserved_ports(list: &str, range: RangeInclusive<usize>) -> usize {
     runs.flatten().filter(|port| range.contains(port)).count()
 }
 
-/// Checks that each session has as many local ports as it needs. A port serves connections to many ports of the server's at once, so
+/// Checks that each session has as many local ports as it needs to this server. A port serves connections to many ports of the server's at once, so
 /// that of the control connection does for data connections, too; one that is listened on serves for nothing else.
 ///
 /// # Errors
 ///
-/// If there are fewer, with the number of sessions and of source addresses that would do.
-pub(crate) fn check_ports(scenario: Scenario, sessions: usize, sources: usize) -> anyhow::Result<()> {
+/// If there are fewer, with the number of sessions that would do, and of source addresses where there may be several.
+pub(crate) fn check_ports(
+    scenario: Scenario,
+    sessions: usize,
+    sources: usize,
+    server: SocketAddr,
+) -> anyhow::Result<()> {
     let Some(ports) = local_ports()? else { return Ok(()) };
     let each = scenario.local_ports_per_session();
-    let most = ports * sources.max(1) / each;
+    let takes_sources = takes_sources(server);
+    let most = ports * if takes_sources { sources.max(1) } else { 1 } / each;
     if sessions > most {
         let needed = (sessions * each).div_ceil(ports);
+        let with_more = format!(", or all of them with --source-addresses {needed}");
         bail!(
-            "{sessions} sessions need {each} local port(s) each, and there are {ports} for each source address: this machine \
-             can hold {most}, or all of them with --source-addresses {needed}"
+            "{sessions} sessions need {each} local port(s) each, and there are {ports} for each source address: to {server} this \
+             machine can hold {most} (--sessions {most}){}",
+            if takes_sources { &with_more } else { "" }
         );
     }
     Ok(())
@@ -244,6 +252,11 @@ pub(crate) fn connection_table_is_full() -> bool {
 
 /// Addresses of 127.0.0.0/8 that sessions come from at most.
 pub(crate) const SOURCE_ADDRESSES_MAX: usize = 60_000;
+
+/// Whether a server can be reached from addresses of 127.0.0.0/8.
+pub(crate) fn takes_sources(server: SocketAddr) -> bool {
+    server.is_ipv4() && server.ip().is_loopback()
+}
 
 /// That many addresses of 127.0.0.0/8, leaving 127.0.0.0 to 127.0.0.255 to others.
 pub(crate) fn source_addresses(count: usize) -> Vec<IpAddr> {
@@ -272,6 +285,8 @@ mod tests {
     fn too_much_is_refused_with_the_number_that_fits() {
         let refused = check_descriptors(Scenario::Pasv, Some(100_000_000), Some(1)).unwrap_err().to_string();
         assert!(refused.contains("--sessions "), "{refused}");
+        let own = SocketAddr::from(([127, 0, 0, 1], 21));
+        let check_ports = |scenario, sessions, sources| check_ports(scenario, sessions, sources, own);
         let refused = check_ports(Scenario::Pasv, 100_000_000, 1).unwrap_err().to_string();
         assert!(refused.contains("--source-addresses "), "{refused}");
         // Each listens on one besides.
@@ -291,6 +306,16 @@ mod tests {
         let refused = check_begins(1e-300, Duration::from_secs(4)).unwrap_err().to_string();
         assert!(refused.contains("--rate 0.25"), "{refused}");
         assert!(check_begins(0.25, Duration::from_secs(4)).is_ok());
+    }
+
+    #[test]
+    fn nobody_is_sent_to_loopback_to_reach_another_machine() {
+        let elsewhere = SocketAddr::from(([192, 0, 2, 1], 21));
+        let ports = local_ports().unwrap().unwrap();
+        assert!(check_ports(Scenario::Login, ports, 1, elsewhere).is_ok());
+        let refused = check_ports(Scenario::Login, ports + 1, 99, elsewhere).unwrap_err().to_string();
+        assert!(refused.contains(&format!("--sessions {ports}")), "{refused}");
+        assert!(refused.contains("192.0.2.1") && !refused.contains("--source-addresses"), "{refused}");
     }
 
     #[test]

@@ -43,39 +43,56 @@ fn lone_slot(plan: &Arc<Plan>) -> Rc<Slot> {
 }
 
 /// Logs in and does once what the scenario needs.
-pub(crate) async fn probe(plan: Arc<Plan>) -> Result<Probed, Failure> {
+///
+/// # Errors
+///
+/// What failed, and with which of the servers.
+pub(crate) async fn probe(plan: Arc<Plan>) -> Result<Probed, (Side, Failure)> {
     let slot = lone_slot(&plan);
-    let session = async {
-        if !(plan.scenario.fetches() || plan.scenario.lists() || plan.scenario.stores()) {
-            let mut control = Control::open(&slot).await?;
-            control.login().await?;
-            control.quit().await?;
-            let server = ProbedServer { content: None, tells_hashes: false, stored: StoredRules::ALL };
-            return Ok(Probed { data: plan.data, listed: plan.listed.clone(), server, other: None });
-        }
-        let mut control = Control::ready(&slot).await?;
-        let mut data = known_mode(&plan, &mut control).await?;
-        control.prefer(data);
-        let server = ask(&plan, Side::Server, &mut control).await?;
-        let listed =
-            if plan.scenario.lists() { listed(&plan, &mut control).await? } else { plan.listed.clone() };
+    let session = first_session(&plan, &slot);
+    let (mut data, listed, server) =
+        slot.within_all_time(session).await.map_err(|failure| (Side::Server, failure))?;
+    let mut other = None;
+    if plan.scenario.has_two_servers() {
+        let session = other_session(&plan, &slot, data);
+        let (common, probed) =
+            slot.within_all_time(session).await.map_err(|failure| (Side::Other, failure))?;
+        (data, other) = (common, Some(probed));
+    }
+    Ok(Probed { data, listed, server, other })
+}
+
+async fn first_session(plan: &Plan, slot: &Rc<Slot>) -> Result<(DataMode, Listed, ProbedServer), Failure> {
+    if !(plan.scenario.fetches() || plan.scenario.lists() || plan.scenario.stores()) {
+        let mut control = Control::open(slot).await?;
+        control.login().await?;
         control.quit().await?;
-        let other = if plan.scenario.has_two_servers() {
-            let mut control = Control::ready_at(&slot, Side::Other).await?;
-            // Both have to know how data connections are asked for.
-            if data == DataMode::Epsv {
-                data = known_mode(&plan, &mut control).await?;
-            }
-            control.prefer(data);
-            let other = ask(&plan, Side::Other, &mut control).await?;
-            control.quit().await?;
-            Some(other)
-        } else {
-            None
-        };
-        Ok(Probed { data, listed, server, other })
-    };
-    slot.within_all_time(session).await
+        let server = ProbedServer { content: None, tells_hashes: false, stored: StoredRules::ALL };
+        return Ok((plan.data, plan.listed.clone(), server));
+    }
+    let mut control = Control::ready(slot).await?;
+    let data = known_mode(plan, &mut control).await?;
+    control.prefer(data);
+    let server = ask(plan, Side::Server, &mut control).await?;
+    let listed = if plan.scenario.lists() { listed(plan, &mut control).await? } else { plan.listed.clone() };
+    control.quit().await?;
+    Ok((data, listed, server))
+}
+
+/// With the other server. How data connections are asked for is what both know.
+async fn other_session(
+    plan: &Plan,
+    slot: &Rc<Slot>,
+    mut data: DataMode,
+) -> Result<(DataMode, ProbedServer), Failure> {
+    let mut control = Control::ready_at(slot, Side::Other).await?;
+    if data == DataMode::Epsv {
+        data = known_mode(plan, &mut control).await?;
+    }
+    control.prefer(data);
+    let other = ask(plan, Side::Other, &mut control).await?;
+    control.quit().await?;
+    Ok((data, other))
 }
 
 /// What is asked of each server.

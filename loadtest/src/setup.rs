@@ -1,5 +1,6 @@
 //! From options to a plan: the server is there, and was asked what it knows.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
@@ -95,9 +96,16 @@ impl Setup {
             (true, None) => Some(Place::here(scenario, options, &split.server, !seed)?),
         };
         let is_loopback = place.endpoint.address.ip().is_loopback();
-        check_sources(options, [Some(&place), other.as_ref()])?;
-        let sources = sources(&place.endpoint, options, sessions);
-        limits::check_ports(scenario, sessions, sources.len())?;
+        let servers: Vec<SocketAddr> = [Some(&place), other.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|place| place.endpoint.address)
+            .collect();
+        check_sources(options, &servers)?;
+        let sources = sources(&servers, options, sessions);
+        for &server in &servers {
+            limits::check_ports(scenario, sessions, sources.len(), server)?;
+        }
         if let Some(rate) = options.rate {
             limits::check_rate(scenario, rate, workers, sources.len(), is_loopback)?;
             limits::check_begins(rate, options.duration)?;
@@ -105,10 +113,11 @@ impl Setup {
         let (server_clock, mut notes) = server_clock(&place, other.as_ref(), &options.server)?;
         notes.extend(note);
         let cores: Vec<usize> = tester.iter().copied().cycle().take(workers).collect();
+        let targets = [place.target.as_str(), other.as_ref().map_or("", |other| &other.target)];
         let target = match &other {
             Some(other) if options.target.is_some() => format!("{} and {}", place.target, other.target),
             Some(_) => format!("two of {}", place.target),
-            None => place.target,
+            None => place.target.clone(),
         };
         let mut plan = Plan {
             scenario,
@@ -136,7 +145,7 @@ impl Setup {
             abandoned: AtomicBool::new(false),
             looked_at: AtomicBool::new(false),
         };
-        plan = ask(plan, backend, cores[0], &target, place.tree.is_some())?;
+        plan = ask(plan, backend, cores[0], targets, place.tree.is_some())?;
         if place.serves_the_directory {
             check_listing(&plan.listed, options.server.entries, &target)?;
         }
@@ -298,37 +307,41 @@ impl Place {
     }
 }
 
-/// Refuses addresses of 127.0.0.0/8 to a server that cannot be reached from there.
-fn check_sources(options: &RunOptions, places: [Option<&Place>; 2]) -> anyhow::Result<()> {
-    for place in places.into_iter().flatten() {
-        let ip = place.endpoint.address.ip();
-        if options.source_addresses.is_some_and(|count| count > 0) && !(ip.is_ipv4() && ip.is_loopback()) {
-            bail!("--source-addresses are of 127.0.0.0/8, from where nobody reaches {ip}: leave them out");
-        }
+/// Refuses addresses of 127.0.0.0/8 where no server can be reached from there.
+fn check_sources(options: &RunOptions, servers: &[SocketAddr]) -> anyhow::Result<()> {
+    if options.source_addresses.is_some_and(|count| count > 0)
+        && !servers.iter().any(|&server| limits::takes_sources(server))
+    {
+        bail!(
+            "--source-addresses are of 127.0.0.0/8, from where nobody reaches {}: leave them out",
+            servers[0].ip()
+        );
     }
     Ok(())
 }
 
-fn sources(endpoint: &Endpoint, options: &RunOptions, sessions: usize) -> Vec<std::net::IpAddr> {
-    let is_loopback = endpoint.address.ip().is_loopback() && endpoint.address.is_ipv4();
-    let usual = if is_loopback { sessions.div_ceil(SESSIONS_PER_SOURCE) } else { 0 };
+fn sources(servers: &[SocketAddr], options: &RunOptions, sessions: usize) -> Vec<IpAddr> {
+    let is_of_use = servers.iter().any(|&server| limits::takes_sources(server));
+    let usual = if is_of_use { sessions.div_ceil(SESSIONS_PER_SOURCE) } else { 0 };
     limits::source_addresses(options.source_addresses.unwrap_or(usual))
 }
 
-/// Has a first session with the server, and settles by it what the plan left open.
+/// Has a first session with each server, which are so named, and settles by it what the plan left open.
 fn ask(
     plan: Plan,
     backend: Backend,
     core: usize,
-    target: &str,
+    targets: [&str; 2],
     owns_the_directory: bool,
 ) -> anyhow::Result<Plan> {
     let plan = Arc::new(plan);
     let asked = Arc::clone(&plan);
     let config = WorkerConfig { name: String::from("probe"), core, backend };
     let thread = spawn_worker(config, move || probe(asked)).context("cannot start a worker")?;
-    let probed = interrupt::joined(thread)?
-        .with_context(|| format!("the first session with {target} ({}) failed", plan.server.address))?;
+    let probed = interrupt::joined(thread)?.map_err(|(side, failure)| {
+        let (target, address) = (targets[side as usize], plan.endpoint(side).address);
+        anyhow::Error::from(failure).context(format!("the first session with {target} ({address}) failed"))
+    })?;
     let Ok(mut plan) = Arc::try_unwrap(plan).map_err(drop) else { bail!("the first session did not end") };
     plan.data = probed.data;
     plan.listed = probed.listed;

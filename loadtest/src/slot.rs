@@ -15,6 +15,7 @@ use runtime::sleep_until;
 use crate::content::Content;
 use crate::failure::{Cause, Failure};
 use crate::gate::Gate;
+use crate::limits::takes_sources;
 use crate::measure::{Live, Recorder, Step};
 use crate::pace::Pace;
 use crate::plan::{Plan, Side};
@@ -107,9 +108,9 @@ impl Slot {
         }
     }
 
-    /// The address to come from to that one; the kernel's choice where it is of another family.
+    /// The address to come from to that one; the kernel's choice where it is on another machine or of another family.
     pub(crate) fn source_for(&self, address: SocketAddr) -> Option<IpAddr> {
-        self.source.filter(|source| source.is_ipv4() == address.is_ipv4())
+        self.source.filter(|_| takes_sources(address))
     }
 
     /// Waits for the next unit's turn; `None` once the run is over.
@@ -339,5 +340,26 @@ impl Slot {
             }
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::Window;
+
+    /// Of two servers that exchange files one may be on this machine and the other not.
+    #[test]
+    fn an_address_of_loopback_is_for_servers_on_loopback() {
+        let window = Window::new(Instant::now(), Duration::ZERO, Duration::ZERO);
+        let mut plan = Plan::at_rate(1.0, window, 1);
+        let source = IpAddr::from([127, 0, 1, 1]);
+        plan.sources = vec![source];
+        let plan = Arc::new(plan);
+        let desk = Rc::new(Desk::new(&plan, Share { index: 0, workers: 1 }, Arc::default()));
+        let slot = Slot::new(plan, desk, 0);
+        assert_eq!(slot.source_for(SocketAddr::from(([127, 0, 0, 1], 21))), Some(source));
+        assert_eq!(slot.source_for(SocketAddr::from(([192, 0, 2, 1], 21))), None);
+        assert_eq!(slot.source_for(SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 21))), None);
     }
 }

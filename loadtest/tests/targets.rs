@@ -93,6 +93,17 @@ fn a_server_that_is_not_there_is_told() {
     assert!(said.contains("Connection refused"), "{said}");
 }
 
+/// Of two servers, the one that fails is named.
+#[test]
+fn which_of_two_servers_fails_is_told() {
+    let good = format!("ftp://{}/file", fake::start(Faults::default()));
+    let arguments = ["fxp", "--target", &good, "--target2", "ftp://127.0.0.1:1/file"];
+    let output = support::loadtest(&arguments);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let said = support::stderr(&output);
+    assert!(said.contains("the first session with ftp://127.0.0.1:1 (127.0.0.1:1) failed"), "{said}");
+}
+
 #[test]
 fn a_server_that_falls_silent_in_the_run_is_told_with_what_was_measured_until_then() {
     let target = fake::start(Faults { silent_from_noop: Some(50), ..Faults::default() });

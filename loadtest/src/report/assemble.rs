@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use nix::errno::Errno;
 
 use super::{ErrorCount, Latency, Report, Storms, Tester};
+use crate::limits::takes_sources;
 use crate::measure::{Recorder, ServerUsage, Step, Went};
 use crate::plan::Plan;
 use crate::scenario::{COMPARED_BY_FETCHING, COMPARED_BY_HASH, NOT_COMPARED, STORED, Scenario};
@@ -59,7 +60,7 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
         tester(recorder, processors, findings.tester_waited, findings.measured_s, findings.workers);
     tester.warnings.extend(not_kept_up(plan, recorder, units_per_s));
     tester.warnings.extend(all_busy(plan, recorder));
-    tester.warnings.extend(exhausted(plan.sources.len(), recorder));
+    tester.warnings.extend(exhausted(plan, recorder));
     tester.warnings.extend(findings.warnings);
     if findings.connection_table_full {
         tester.warnings.push(String::from(
@@ -183,10 +184,15 @@ fn all_busy(plan: &Plan, recorder: &Recorder) -> Option<String> {
 }
 
 /// What to say where the tester's own machine had no more of something, and no server's fault it was.
-fn exhausted(sources: usize, recorder: &Recorder) -> Vec<String> {
-    let ports = format!(
-        "local ports: more addresses to come from have more of them (--source-addresses, now {sources})"
-    );
+fn exhausted(plan: &Plan, recorder: &Recorder) -> Vec<String> {
+    let ports = if takes_sources(plan.server.address) {
+        let sources = plan.sources.len();
+        format!(
+            "local ports: more addresses to come from have more of them (--source-addresses, now {sources})"
+        )
+    } else {
+        String::from("local ports: fewer sessions, or fewer a second (--sessions, --rate), need fewer")
+    };
     let descriptors =
         String::from("descriptors: fewer sessions need fewer (--sessions), or allow it more (ulimit -n)");
     let kinds = [(Errno::EADDRNOTAVAIL, ports), (Errno::EMFILE, descriptors)];
@@ -302,6 +308,7 @@ fn count(number: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
     use std::sync::Arc;
     use std::time::Instant;
 
@@ -333,10 +340,16 @@ mod tests {
         fail(Errno::ECONNREFUSED);
         fail(Errno::EADDRNOTAVAIL);
         fail(Errno::EADDRNOTAVAIL);
-        let warnings = exhausted(8, &recorder);
+        let mut plan = Plan::at_rate(1.0, recorder.window, 1);
+        plan.sources = vec![IpAddr::from([127, 0, 1, 1]); 8];
+        let warnings = exhausted(&plan, &recorder);
         assert!(warnings[0].starts_with("2 errors EADDRNOTAVAIL are the tester's"), "{warnings:?}");
         assert!(warnings[0].contains("--source-addresses, now 8"), "{warnings:?}");
         assert_eq!(warnings.len(), 1, "{warnings:?}");
+        // From there another machine is not reached.
+        plan.server.address.set_ip(IpAddr::from([192, 0, 2, 1]));
+        let warnings = exhausted(&plan, &recorder);
+        assert!(warnings[0].contains("local ports: fewer sessions"), "{warnings:?}");
     }
 
     #[test]
