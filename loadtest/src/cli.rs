@@ -247,8 +247,8 @@ pub(crate) struct RunOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct ServerOptions {
-    /// The command of the server to start; `{dir}` and `{port}` stand for the directory and the port. Without `{port}` in
-    /// it, it is taken for a ringftpd and told the rest [default: the ringftpd beside this program].
+    /// The command of the server to start; `{dir}` and `{port}` stand for the directory and the port. What has blanks
+    /// in it is quoted as for a shell. Without `{port}` in it, it is taken for a ringftpd and told the rest [default: the ringftpd beside this program].
     #[arg(long, value_name = "COMMAND", conflicts_with = "target")]
     pub(crate) server: Option<String>,
 

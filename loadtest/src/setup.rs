@@ -268,8 +268,14 @@ impl Place {
 
     fn here(scenario: Scenario, options: &RunOptions, cores: &[usize], seed: u64) -> anyhow::Result<Self> {
         let server = &options.server;
-        let line = server.server.clone().unwrap_or_else(ServerCommand::beside_this_program);
-        let mut command = ServerCommand::parse(&line, server.server_workers, scenario.stores())?;
+        let (workers, writes) = (server.server_workers, scenario.stores());
+        let (line, mut command) = match &server.server {
+            Some(line) => (line.clone(), ServerCommand::parse(line, workers, writes)?),
+            None => {
+                let program = ServerCommand::beside_this_program();
+                (program.clone(), ServerCommand::of(vec![program], workers, writes))
+            }
+        };
         if scenario.has_two_servers() {
             command.may_talk_to_others();
         }

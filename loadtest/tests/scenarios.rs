@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -106,6 +107,19 @@ fn a_server_that_leaves_entries_out_is_told() {
     let output = loadtest(&["list", "--entries", "100", "--duration", "200ms", "--server", &server]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(stderr(&output).contains("of a directory of 100 entries"), "{output:?}");
+}
+
+/// The server that stands beside this program is not a command line that somebody wrote.
+#[test]
+fn a_blank_in_the_programs_path_is_part_of_it() {
+    let own = Path::new(env!("CARGO_BIN_EXE_loadtest"));
+    let folder = tempfile::Builder::new().prefix("a b ").tempdir_in(own.parent().unwrap()).unwrap();
+    std::fs::hard_link(own, folder.path().join("loadtest")).unwrap();
+    std::fs::hard_link(ringftpd(), folder.path().join("ringftpd")).unwrap();
+    let mut command = Command::new(folder.path().join("loadtest"));
+    let output =
+        command.args(["noop", "--sessions", "2", "--warmup", "0s", "--duration", "100ms"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
 #[test]

@@ -36,17 +36,22 @@ pub(crate) struct ServerCommand {
 const MAY_TALK_TO: (&str, &str) = ("RINGFTPD_FXP_NETWORKS", "127.0.0.0/8");
 
 impl ServerCommand {
-    /// A command line. One that does not say `{port}` is taken for a ringftpd, which needs to be told more.
+    /// A command line, of words as a shell splits it.
     ///
     /// # Errors
     ///
-    /// If it is empty.
+    /// If it is empty, or a quote in it does not end.
     pub(crate) fn parse(line: &str, workers: usize, writes: bool) -> anyhow::Result<Self> {
-        let mut words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let words = shell_words::split(line).with_context(|| format!("the server's command {line}"))?;
         if words.is_empty() {
             bail!("the server's command is empty");
         }
-        if !line.contains("{port}") {
+        Ok(Self::of(words, workers, writes))
+    }
+
+    /// The program and its arguments. One that is not told `{port}` is taken for a ringftpd, which needs to be told more.
+    pub(crate) fn of(mut words: Vec<String>, workers: usize, writes: bool) -> Self {
+        if !words.iter().any(|word| word.contains("{port}")) {
             words.splice(1..1, ["serve".to_owned(), "{dir}".to_owned()]);
             let anonymous = if writes { "write" } else { "read" };
             let more = [
@@ -62,7 +67,7 @@ impl ServerCommand {
             words.push(workers.to_string());
         }
         let serves_the_directory = words.iter().any(|word| word.contains("{dir}"));
-        Ok(Self { words, serves_the_directory, talks_to_others: false })
+        Self { words, serves_the_directory, talks_to_others: false }
     }
 
     /// The ringftpd that stands beside this program, or on the search path.
@@ -116,7 +121,7 @@ impl OwnServer {
             process.spawn().with_context(|| format!("cannot start {program}: name it with --server"))
         })?;
         let mut server = Self { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) };
-        server.wait_until_it_listens(&words.join(" "))?;
+        server.wait_until_it_listens(&shell_words::join(&words))?;
         Ok(server)
     }
 
@@ -187,6 +192,17 @@ mod tests {
         let command = ServerCommand::parse("roofline 127.0.0.1:{port}", 1, false).unwrap();
         assert_eq!(command.filled(Path::new("/srv"), 7), ["roofline", "127.0.0.1:7"]);
         assert!(ServerCommand::parse(" ", 1, false).is_err());
+    }
+
+    #[test]
+    fn blanks_are_part_of_a_word_where_they_are_quoted() {
+        let words = |line| ServerCommand::parse(line, 1, false).map(|command| command.words);
+        let expected = ["/a b/server", "--greeting", "come in", "{port}", "c d"].map(str::to_owned);
+        assert_eq!(words(r#"'/a b/server' --greeting "come in" {port} c\ d"#).unwrap(), expected);
+        assert!(words("'/a b/server").is_err());
+        // A path that nobody wrote as a command is one word.
+        let command = ServerCommand::of(vec!["/a b/ringftpd".to_owned()], 1, false);
+        assert_eq!(command.words[..2], ["/a b/ringftpd", "serve"]);
     }
 
     #[test]
