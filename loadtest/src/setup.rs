@@ -67,23 +67,24 @@ impl Setup {
     /// Each says what is wrong and, where it is a limit, what would be possible.
     pub(crate) fn new(scenario: Scenario, options: &RunOptions) -> anyhow::Result<Self> {
         check_options(scenario, options)?;
-        let server_workers = options.target.is_none().then_some(options.server.server_workers);
-        let limits::Held { sessions, data_connections, note } =
-            limits::check_descriptors(scenario, options.sessions, server_workers)?;
-        if let Some(note) = &note {
-            eprintln!("loadtest: {note}");
-        }
-        if options.target.is_none() {
-            check_room(scenario, options, sessions)?;
-        }
         let (backend, _) = runtime::choose_backend(options.runtime)?;
         let allowed = runtime::allowed_cores().context("cannot tell which cores may be used")?;
         let for_server = if options.target.is_some() { 0 } else { options.server.server_workers };
         let split = cores(&allowed, for_server.max(1));
         let tester = if options.target.is_some() { &allowed } else { &split.tester };
         limits::check_workers(options.workers, tester.len(), options.target.is_some())?;
+        let workers = options.workers.unwrap_or(tester.len());
+        let server_workers = options.target.is_none().then_some(options.server.server_workers);
+        let limits::Held { sessions, data_connections, note } =
+            limits::check_descriptors(scenario, options.sessions, workers, server_workers)?;
+        if let Some(note) = &note {
+            eprintln!("loadtest: {note}");
+        }
+        if options.target.is_none() {
+            check_room(scenario, options, sessions)?;
+        }
         // One without a session would have nothing to do.
-        let workers = options.workers.unwrap_or(tester.len()).min(sessions);
+        let workers = workers.min(sessions);
         let seed = options.seed.unwrap_or_else(seed_of_the_clock);
 
         let place = match &options.target {

@@ -107,7 +107,9 @@ impl Scenario {
         match self {
             // The data connections of the passive storm are not counted: they go through a gate.
             Self::Login | Self::Noop | Self::Idle | Self::Pasv => 1,
-            Self::ConnectBack => 3,
+            // A listener and what it takes, beside the control connection; and two of those, with the data connection by which
+            // `fxp` compares.
+            Self::ConnectBack | Self::Fxp => 3,
             _ => 2,
         }
     }
