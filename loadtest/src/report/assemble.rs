@@ -161,10 +161,16 @@ fn not_kept_up(plan: &Plan, recorder: &Recorder, units_per_s: f64) -> Option<Str
     let (halfway, at_close) = recorder.backlog_halfway.zip(recorder.backlog_at_close)?;
     let grown = count(at_close.saturating_sub(halfway));
     let falls_behind = grown >= GROWN_MIN && grown >= GROWN_SHARE * count(recorder.due) / 2.0;
+    let or_the_sessions = if plan.scenario != Scenario::Upload && plan.stores_files() {
+        ". Or it was the sessions that were too few: one that compares what it stored begins nothing meanwhile, and more of them \
+         (--sessions) may do more"
+    } else {
+        ""
+    };
     falls_behind.then(|| {
         format!(
             "asked for {} a second, the server did {units_per_s:.1} with {} sessions: {halfway} units waited for their end halfway, \
-             and {at_close} at the close; latencies of such a run grow with its length",
+             and {at_close} at the close; latencies of such a run grow with its length{or_the_sessions}",
             plan.rate.unwrap_or_default(),
             plan.sessions
         )
@@ -350,6 +356,23 @@ mod tests {
         plan.server.address.set_ip(IpAddr::from([192, 0, 2, 1]));
         let warnings = exhausted(&plan, &recorder);
         assert!(warnings[0].contains("local ports: fewer sessions"), "{warnings:?}");
+    }
+
+    /// Where sessions compare what they stored, they may be why units wait.
+    #[test]
+    fn what_falls_behind_is_not_put_on_the_server_alone() {
+        let (began, second) = (Instant::now(), Duration::from_secs(1));
+        let mut plan = Plan::at_rate(10.0, Window::of_starts(began, Duration::ZERO, 10 * second), 4);
+        let mut recorder = Recorder::new(plan.window, Arc::default());
+        (recorder.due, recorder.backlog_halfway, recorder.backlog_at_close) = (100, Some(10), Some(20));
+        let said = |plan: &Plan| not_kept_up(plan, &recorder, 8.0).unwrap();
+        assert!(!said(&plan).contains("--sessions"), "{}", said(&plan));
+        plan.scenario = Scenario::Fxp;
+        assert!(said(&plan).contains("more of them (--sessions)"), "{}", said(&plan));
+        plan.scenario = Scenario::Mixed;
+        assert!(!said(&plan).contains("--sessions"), "{}", said(&plan));
+        plan.mix = "upload=1".parse().unwrap();
+        assert!(said(&plan).contains("more of them (--sessions)"), "{}", said(&plan));
     }
 
     #[test]
