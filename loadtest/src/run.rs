@@ -73,6 +73,7 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions) -> anyhow::Result<Re
         live: &live,
         threads: &threads,
         server_seen: RefCell::new(None),
+        server_seen_until: Cell::new(now),
         tester_waited_seen: Cell::default(),
         server: setup.server_clock,
         give_up_after: options.give_up_after,
@@ -221,8 +222,9 @@ struct Watcher<'a> {
     plan: &'a Plan,
     live: &'a [Arc<Live>],
     threads: &'a [JoinHandle<Recorder>],
-    /// The server's processor time when it was last seen alive.
+    /// The server's processor time when it was last looked at, and until when that is good enough for one that dies.
     server_seen: RefCell<Option<ProcessorSample>>,
+    server_seen_until: Cell<Instant>,
     tester_waited_seen: Cell<Duration>,
     server: Option<ProcessorClock>,
     give_up_after: Duration,
@@ -284,7 +286,7 @@ impl Watcher<'_> {
 
     fn look_at_processors(&self) -> Processors {
         if let Some(sample) = self.server.and_then(|clock| clock.sample().ok()) {
-            self.server_seen.replace(Some(sample));
+            self.see_server(sample, Instant::now());
         }
         Processors {
             moment: Instant::now(),
@@ -372,14 +374,22 @@ impl Watcher<'_> {
     }
 
     fn server_has_ended(&self) -> bool {
-        match self.server.map(|clock| clock.look()) {
-            Some(Ok(sample)) => {
-                self.server_seen.replace(Some(sample));
-                false
-            }
-            Some(Err(_)) => true,
-            None => false,
+        let Some(clock) = self.server else { return false };
+        if !clock.is_alive() {
+            return true;
         }
+        let now = Instant::now();
+        if now >= self.server_seen_until.get()
+            && let Ok(sample) = clock.look()
+        {
+            self.see_server(sample, now);
+        }
+        false
+    }
+
+    fn see_server(&self, sample: ProcessorSample, now: Instant) {
+        self.server_seen_until.set(now + sample.is_good_for());
+        self.server_seen.replace(Some(sample));
     }
 
     /// Waits, unless there is a reason not to.
