@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use runtime::BackendChoice;
 use crate::limits::SOURCE_ADDRESSES_MAX;
 use crate::plan::DataMode;
 use crate::scenario::{Mix, Scenario};
+use crate::server::SUBCOMMAND;
 use crate::target::Target;
 
 /// A load tester for FTP servers.
@@ -75,6 +76,9 @@ pub(crate) enum Command {
     Report(ReportOptions),
     /// Measure two servers in turn on the same core, and print the ratio of their processor times.
     Compare(CompareOptions),
+    /// Become a server that ends with the tester.
+    #[command(name = SUBCOMMAND, hide = true)]
+    ServeChild(ServeChildOptions),
 }
 
 impl Command {
@@ -94,7 +98,7 @@ impl Command {
             Self::Mixed(options) => (Scenario::Mixed, options),
             Self::Abort(options) => (Scenario::Abort, options),
             Self::Fxp(options) => (Scenario::Fxp, options),
-            Self::Report(_) | Self::Compare(_) => return None,
+            Self::Report(_) | Self::Compare(_) | Self::ServeChild(_) => return None,
         })
     }
 
@@ -310,6 +314,16 @@ pub(crate) struct CompareOptions {
 
     #[command(flatten)]
     pub(crate) run: RunOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeChildOptions {
+    /// The tester's process.
+    pub(crate) tester: i32,
+
+    /// The server's program and its arguments.
+    #[arg(last = true, required = true)]
+    pub(crate) words: Vec<OsString>,
 }
 
 /// Reads a target. What is wrong with one is told without it, for it may have a password.
