@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use runtime::BackendChoice;
 use crate::limits::SOURCE_ADDRESSES_MAX;
 use crate::plan::DataMode;
 use crate::scenario::{Mix, Scenario};
+use crate::server::SUBCOMMAND;
 use crate::target::Target;
 
 /// A load tester for FTP servers.
@@ -75,6 +76,9 @@ pub(crate) enum Command {
     Report(ReportOptions),
     /// Measure two servers in turn on the same core, and print the ratio of their processor times.
     Compare(CompareOptions),
+    /// Become a server that ends with the tester.
+    #[command(name = SUBCOMMAND, hide = true)]
+    ServeChild(ServeChildOptions),
 }
 
 impl Command {
@@ -94,7 +98,7 @@ impl Command {
             Self::Mixed(options) => (Scenario::Mixed, options),
             Self::Abort(options) => (Scenario::Abort, options),
             Self::Fxp(options) => (Scenario::Fxp, options),
-            Self::Report(_) | Self::Compare(_) => return None,
+            Self::Report(_) | Self::Compare(_) | Self::ServeChild(_) => return None,
         })
     }
 
@@ -247,8 +251,8 @@ pub(crate) struct RunOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct ServerOptions {
-    /// The command of the server to start; `{dir}` and `{port}` stand for the directory and the port. Without `{port}` in
-    /// it, it is taken for a ringftpd and told the rest [default: the ringftpd beside this program].
+    /// The command of the server to start; `{dir}` and `{port}` stand for the directory and the port. What has blanks
+    /// in it is quoted as for a shell. Without `{port}` in it, it is taken for a ringftpd and told the rest [default: the ringftpd beside this program].
     #[arg(long, value_name = "COMMAND", conflicts_with = "target")]
     pub(crate) server: Option<String>,
 
@@ -256,7 +260,8 @@ pub(crate) struct ServerOptions {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     pub(crate) server_workers: usize,
 
-    /// The process whose processor time and memory are reported [default: the one that listens on the target's port].
+    /// The process whose processor time and memory are reported [default: the one that listens on the target's port, unless
+    /// this program comes from it].
     #[arg(long, value_name = "PID", requires = "target")]
     pub(crate) server_pid: Option<i32>,
 
@@ -309,6 +314,16 @@ pub(crate) struct CompareOptions {
 
     #[command(flatten)]
     pub(crate) run: RunOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeChildOptions {
+    /// The tester's process.
+    pub(crate) tester: i32,
+
+    /// The server's program and its arguments.
+    #[arg(last = true, required = true)]
+    pub(crate) words: Vec<OsString>,
 }
 
 /// Reads a target. What is wrong with one is told without it, for it may have a password.

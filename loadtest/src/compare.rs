@@ -76,11 +76,13 @@ pub(crate) fn compare(options: &CompareOptions) -> anyhow::Result<bool> {
         ones.push(one_us);
         others.push(other_us);
         ratios.push(one_us / other_us);
+        let rate =
+            |report: &Report| report.units_per_s.map_or(String::from("-"), |rate| format!("{rate:.0}"));
         let mut text = format!(
-            "  {pair:>4}{one_us:>12.2}{other_us:>12.2}{:>8.2}{:>14.0}{:>14.0}\n",
+            "  {pair:>4}{one_us:>12.2}{other_us:>12.2}{:>8.2}{:>14}{:>14}\n",
             one_us / other_us,
-            one.units_per_s,
-            other.units_per_s
+            rate(&one),
+            rate(&other)
         );
         for report in [&one, &other].into_iter().filter(|report| !report.is_clean()) {
             clean = false;

@@ -32,6 +32,44 @@ impl Content {
     }
 }
 
+/// A file that nothing is known of, as it comes for the first time. It is kept, to be compared with what comes later: that takes the tester
+/// a small part of what it takes to hash it. Only where it is longer than what may be kept it is known by its hash.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    kept: Vec<u8>,
+    kept_max: usize,
+    length: u64,
+    hash: Option<Sha256>,
+}
+
+impl Fetched {
+    pub(crate) fn new(kept_max: usize) -> Self {
+        Self { kept: Vec::new(), kept_max, length: 0, hash: None }
+    }
+
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        if self.hash.is_none() && self.kept.len() + bytes.len() > self.kept_max {
+            self.hash = Some(Sha256::new_with_prefix(std::mem::take(&mut self.kept)));
+        }
+        match &mut self.hash {
+            Some(hash) => hash.update(bytes),
+            None => self.kept.extend_from_slice(bytes),
+        }
+    }
+
+    /// It has come to its end.
+    pub(crate) fn finish(mut self) -> Content {
+        match self.hash {
+            Some(hash) => Content::Digest { length: self.length, sha256: hash.finalize().into() },
+            None => {
+                self.kept.shrink_to_fit();
+                Content::bytes(self.kept)
+            }
+        }
+    }
+}
+
 /// Compares bytes as they come.
 #[derive(Debug)]
 pub(crate) struct Check<'a> {
@@ -113,6 +151,20 @@ mod tests {
         assert!(checked(&content, &[b"a", b"bcab", b"ca"]).is_ok());
         let digest = Content::Digest { length: 7, sha256: Sha256::digest(b"abcabca").into() };
         assert!(checked(&digest, &[b"abca", b"bca"]).is_ok());
+    }
+
+    #[test]
+    fn what_is_fetched_is_kept_as_far_as_it_may_be() {
+        let fetched = |kept_max, pieces: &[&[u8]]| {
+            let mut fetched = Fetched::new(kept_max);
+            pieces.iter().for_each(|piece| fetched.take(piece));
+            fetched.finish()
+        };
+        assert_eq!(fetched(6, &[b"abc", b"def"]), Content::bytes(b"abcdef".to_vec()));
+        let digest = Content::Digest { length: 6, sha256: Sha256::digest(b"abcdef").into() };
+        assert_eq!(fetched(5, &[b"abc", b"de", b"f"]), digest);
+        assert_eq!(fetched(0, &[b"abcdef"]), digest);
+        assert_eq!(fetched(0, &[]), Content::bytes(Vec::new()));
     }
 
     #[test]

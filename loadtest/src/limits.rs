@@ -1,6 +1,6 @@
 //! What this machine can hold, said before the run.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -9,8 +9,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::scenario::Scenario;
 
-/// Descriptors that are nobody's session: the standard streams, rings, timers, reports.
-const DESCRIPTORS_OWN: u64 = 64;
+/// Descriptors that are nobody's session: the standard streams, reports, what is read of the server; and of each worker its poll or its
+/// ring, what wakes it, and its timers.
+const DESCRIPTORS_OWN: u64 = 32;
+const DESCRIPTORS_OWN_PER_WORKER: u64 = 8;
 
 /// What is left of them for data connections at the least, where those go through a gate.
 const DESCRIPTORS_GATED_MIN: u64 = 256;
@@ -43,8 +45,8 @@ pub(crate) struct Held {
     pub(crate) note: Option<String>,
 }
 
-/// Raises the limit of descriptors, and checks that the sessions fit into it, also into that of a server of the tester's own with so
-/// many workers. Those that nobody asked for in number are as many as fit.
+/// Raises the limit of descriptors, and checks that the sessions of so many workers fit into it, also into that of a server of the tester's
+/// own with so many. Those that nobody asked for in number are as many as fit.
 ///
 /// # Errors
 ///
@@ -52,6 +54,7 @@ pub(crate) struct Held {
 pub(crate) fn check_descriptors(
     scenario: Scenario,
     asked: Option<usize>,
+    workers: usize,
     server_workers: Option<usize>,
 ) -> anyhow::Result<Held> {
     let (soft, hard) =
@@ -59,9 +62,10 @@ pub(crate) fn check_descriptors(
     if soft < hard {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot raise the limit of descriptors")?;
     }
-    let most = sessions_most(scenario, hard, server_workers);
+    let sessions_most = |hard| sessions_most(scenario, hard, workers, server_workers);
+    let most = sessions_most(hard);
     if most == 0 {
-        let enough = (hard..).find(|&hard| sessions_most(scenario, hard, server_workers) > 0);
+        let enough = (hard..).find(|&hard| sessions_most(hard) > 0);
         bail!(
             "this process may open {hard} descriptors, too few for any session: raise the limit to {} (ulimit -n)",
             enough.unwrap_or(u64::MAX)
@@ -69,7 +73,7 @@ pub(crate) fn check_descriptors(
     }
     let usual = || scenario.sessions_default().min(usize::try_from(most).unwrap_or(usize::MAX)).max(1);
     let sessions = asked.unwrap_or_else(usual);
-    let needed = sessions as u64 * scenario.descriptors_per_session() + own_descriptors(scenario);
+    let needed = sessions as u64 * scenario.descriptors_per_session() + own_descriptors(scenario, workers);
     if sessions as u64 > most {
         let who = if needed > hard {
             "this process"
@@ -86,7 +90,7 @@ pub(crate) fn check_descriptors(
     let reserved = u32::try_from(needed).unwrap_or(u32::MAX);
     runtime::reserve_descriptors(reserved).context("cannot make room for the descriptors")?;
     let data_connections = if scenario.data_connections_are_gated() {
-        let ours = hard - DESCRIPTORS_OWN - sessions as u64;
+        let ours = hard - own_descriptors(scenario, workers) + DESCRIPTORS_GATED_MIN - sessions as u64;
         let servers = server_workers
             .map(|workers| (servers_free(hard, workers) - sessions as u64) / SERVERS_PER_TRANSFER);
         sessions.min(usize::try_from(servers.map_or(ours, |servers| ours.min(servers))).unwrap_or(usize::MAX))
@@ -104,16 +108,18 @@ pub(crate) fn check_descriptors(
 }
 
 /// How many sessions there may be at most, where each process may open that many descriptors.
-fn sessions_most(scenario: Scenario, hard: u64, server_workers: Option<usize>) -> u64 {
-    let ours = hard.saturating_sub(own_descriptors(scenario)) / scenario.descriptors_per_session();
+fn sessions_most(scenario: Scenario, hard: u64, workers: usize, server_workers: Option<usize>) -> u64 {
+    let ours = hard.saturating_sub(own_descriptors(scenario, workers)) / scenario.descriptors_per_session();
     let Some(workers) = server_workers else { return ours };
     let free = servers_free(hard, workers);
     let admitted = free - (free / SERVERS_KEPT_PART).min(SERVERS_KEPT_MAX);
     ours.min(admitted).min(free / scenario.server_descriptors_per_session())
 }
 
-fn own_descriptors(scenario: Scenario) -> u64 {
-    DESCRIPTORS_OWN + if scenario.data_connections_are_gated() { DESCRIPTORS_GATED_MIN } else { 0 }
+fn own_descriptors(scenario: Scenario, workers: usize) -> u64 {
+    DESCRIPTORS_OWN
+        + DESCRIPTORS_OWN_PER_WORKER * workers as u64
+        + if scenario.data_connections_are_gated() { DESCRIPTORS_GATED_MIN } else { 0 }
 }
 
 /// What a ringftpd has for sessions, data connections and files.
@@ -212,21 +218,29 @@ fn reserved_ports(list: &str, range: RangeInclusive<usize>) -> usize {
     runs.flatten().filter(|port| range.contains(port)).count()
 }
 
-/// Checks that each session has as many local ports as it needs. A port serves connections to many ports of the server's at once, so
+/// Checks that each session has as many local ports as it needs to this server. A port serves connections to many ports of the server's at once, so
 /// that of the control connection does for data connections, too; one that is listened on serves for nothing else.
 ///
 /// # Errors
 ///
-/// If there are fewer, with the number of sessions and of source addresses that would do.
-pub(crate) fn check_ports(scenario: Scenario, sessions: usize, sources: usize) -> anyhow::Result<()> {
+/// If there are fewer, with the number of sessions that would do, and of source addresses where there may be several.
+pub(crate) fn check_ports(
+    scenario: Scenario,
+    sessions: usize,
+    sources: usize,
+    server: SocketAddr,
+) -> anyhow::Result<()> {
     let Some(ports) = local_ports()? else { return Ok(()) };
     let each = scenario.local_ports_per_session();
-    let most = ports * sources.max(1) / each;
+    let takes_sources = takes_sources(server);
+    let most = ports * if takes_sources { sources.max(1) } else { 1 } / each;
     if sessions > most {
         let needed = (sessions * each).div_ceil(ports);
+        let with_more = format!(", or all of them with --source-addresses {needed}");
         bail!(
-            "{sessions} sessions need {each} local port(s) each, and there are {ports} for each source address: this machine \
-             can hold {most}, or all of them with --source-addresses {needed}"
+            "{sessions} sessions need {each} local port(s) each, and there are {ports} for each source address: to {server} this \
+             machine can hold {most} (--sessions {most}){}",
+            if takes_sources { &with_more } else { "" }
         );
     }
     Ok(())
@@ -244,6 +258,11 @@ pub(crate) fn connection_table_is_full() -> bool {
 
 /// Addresses of 127.0.0.0/8 that sessions come from at most.
 pub(crate) const SOURCE_ADDRESSES_MAX: usize = 60_000;
+
+/// Whether a server can be reached from addresses of 127.0.0.0/8.
+pub(crate) fn takes_sources(server: SocketAddr) -> bool {
+    server.is_ipv4() && server.ip().is_loopback()
+}
 
 /// That many addresses of 127.0.0.0/8, leaving 127.0.0.0 to 127.0.0.255 to others.
 pub(crate) fn source_addresses(count: usize) -> Vec<IpAddr> {
@@ -270,8 +289,11 @@ mod tests {
 
     #[test]
     fn too_much_is_refused_with_the_number_that_fits() {
-        let refused = check_descriptors(Scenario::Pasv, Some(100_000_000), Some(1)).unwrap_err().to_string();
+        let refused =
+            check_descriptors(Scenario::Pasv, Some(100_000_000), 1, Some(1)).unwrap_err().to_string();
         assert!(refused.contains("--sessions "), "{refused}");
+        let own = SocketAddr::from(([127, 0, 0, 1], 21));
+        let check_ports = |scenario, sessions, sources| check_ports(scenario, sessions, sources, own);
         let refused = check_ports(Scenario::Pasv, 100_000_000, 1).unwrap_err().to_string();
         assert!(refused.contains("--source-addresses "), "{refused}");
         // Each listens on one besides.
@@ -294,6 +316,16 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_sent_to_loopback_to_reach_another_machine() {
+        let elsewhere = SocketAddr::from(([192, 0, 2, 1], 21));
+        let ports = local_ports().unwrap().unwrap();
+        assert!(check_ports(Scenario::Login, ports, 1, elsewhere).is_ok());
+        let refused = check_ports(Scenario::Login, ports + 1, 99, elsewhere).unwrap_err().to_string();
+        assert!(refused.contains(&format!("--sessions {ports}")), "{refused}");
+        assert!(refused.contains("192.0.2.1") && !refused.contains("--source-addresses"), "{refused}");
+    }
+
+    #[test]
     fn reserved_ports_are_nobodys() {
         assert_eq!(reserved_ports("\n", 32_768..=60_999), 0);
         assert_eq!(reserved_ports("8080,50000-50010,60999\n", 32_768..=60_999), 12);
@@ -301,11 +333,19 @@ mod tests {
 
     #[test]
     fn what_nobody_asked_for_fits() {
-        let held = check_descriptors(Scenario::Pasv, None, Some(1)).unwrap();
+        let held = check_descriptors(Scenario::Pasv, None, 1, Some(1)).unwrap();
         assert!((1..=Scenario::Pasv.sessions_default()).contains(&held.sessions), "{held:?}");
         assert!((1..=held.sessions).contains(&held.data_connections), "{held:?}");
         // All that are counted have their descriptors.
-        let held = check_descriptors(Scenario::ConnectBack, Some(100), None).unwrap();
+        let held = check_descriptors(Scenario::ConnectBack, Some(100), 1, None).unwrap();
         assert_eq!(held.data_connections, 100);
+    }
+
+    #[test]
+    fn each_worker_takes_of_what_sessions_could_have() {
+        // Two control connections, and the data connection by which a file is fetched that went from server to server.
+        assert_eq!(sessions_most(Scenario::Fxp, 1040, 1, None), (1040 - 40) / 3);
+        assert_eq!(sessions_most(Scenario::Fxp, 1040, 16, None), (1040 - 160) / 3);
+        assert_eq!(sessions_most(Scenario::Pasv, 1040, 16, None), 1040 - 160 - DESCRIPTORS_GATED_MIN);
     }
 }

@@ -27,6 +27,7 @@ mod scenario;
 mod server;
 mod setup;
 mod slot;
+mod stored;
 mod target;
 mod worker;
 
@@ -50,6 +51,9 @@ const EXIT_NOT_BEGUN: u8 = 2;
 fn main() -> ExitCode {
     let arguments = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&arguments).unwrap_or_else(|error| error.exit());
+    if let Command::ServeChild(options) = &cli.command {
+        return server::become_server(options.tester, &options.words);
+    }
     let checked = match (cli.command.runs(), arguments.subcommand()) {
         (Some((scenario, options)), Some((_, arguments))) => check_use(scenario, options, arguments),
         _ => Ok(()),

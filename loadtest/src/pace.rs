@@ -19,7 +19,7 @@ use crate::plan::Plan;
 use crate::slot::Desk;
 use crate::worker::Share;
 
-/// The clock of a worker ticks no faster than this; at higher rates a tick begins several units.
+/// The clock of a worker ticks no faster than this; at higher rates a tick begins several units, and how late it is for each is kept.
 const TICK_MIN: Duration = Duration::from_micros(100);
 /// How often the lateness of a worker's loop is looked at, where no rate is given.
 const HEARTBEAT: Duration = Duration::from_millis(10);
@@ -105,7 +105,7 @@ impl Schedule {
         // Slots that were called have taken theirs since the last tick. For these there was none.
         let left_over = if is_over { self.due.take() } else { VecDeque::new() };
         if !plan.is_stopped() {
-            self.make_due(now, |due, slot_is_called| recorder.due(due, at_once, slot_is_called), plan);
+            self.make_due(now, |due, slot_is_called| recorder.due(due, now, at_once, slot_is_called), plan);
             let waiting = (left_over.len() + self.due.borrow().len()) as u64;
             recorder.backlog(now, waiting * at_once + desk.under_way.get());
         }
@@ -230,6 +230,9 @@ mod tests {
         // The others had no slot.
         assert_eq!((recorder.due, recorder.found_all_busy, recorder.unfinished), (10, 9, 9));
         assert_eq!(recorder.backlog_at_close, Some(10));
+        // Each waited for the one tick that began it.
+        assert_eq!(recorder.lateness.len(), 10);
+        assert!(recorder.lateness.min() > 900_000_000, "{}", recorder.lateness.min());
     }
 
     #[test]

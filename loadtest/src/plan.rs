@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 use crate::content::Content;
-use crate::measure::Window;
+use crate::measure::{Storms, Window};
 use crate::rendezvous::Rendezvous;
 use crate::scenario::{Mix, Scenario};
+use crate::stored::StoredRules;
 
 /// Which commands ask for a data connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -31,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) other: Option<Endpoint>,
     /// The directory that is listed, and what its listing should look like.
     pub(crate) listed: Listed,
+    /// How long a file of somebody else's may be to be kept and compared byte by byte; a longer one is compared by its hash.
+    pub(crate) kept_bytes_max: usize,
     /// How long an upload is, in bytes.
     pub(crate) upload_bytes: u64,
     pub(crate) data: DataMode,
@@ -49,8 +52,12 @@ pub(crate) struct Plan {
     /// How long the server may be silent.
     pub(crate) timeout: Duration,
     pub(crate) seed: u64,
+    /// What no other run has, the same seed or not.
+    pub(crate) mark: u64,
     pub(crate) window: Window,
     pub(crate) rendezvous: Rendezvous,
+    /// When all sessions went at once.
+    pub(crate) storms: Storms,
     /// What was to be seen of the server at the window's close was seen: sessions may end.
     pub(crate) may_end: AtomicBool,
     pub(crate) stopped: AtomicBool,
@@ -72,6 +79,7 @@ pub(crate) struct Endpoint {
     pub(crate) upload_folder: Vec<u8>,
     /// It tells the SHA-256 of a file, by what it says of itself (`FEAT`).
     pub(crate) tells_hashes: bool,
+    pub(crate) stored: StoredRules,
 }
 
 /// Which of the servers.
@@ -146,6 +154,15 @@ impl Plan {
         format!("loadtest-{:x}-", self.seed)
     }
 
+    /// Whether uploads are stored that are to come to a good end.
+    pub(crate) fn stores_files(&self) -> bool {
+        match self.scenario {
+            Scenario::Upload | Scenario::Fxp => true,
+            Scenario::Mixed => self.mix.has(Scenario::Upload),
+            _ => false,
+        }
+    }
+
     /// How many units begin together.
     pub(crate) fn units_at_once(&self) -> usize {
         if self.scenario == Scenario::Noop { self.pipeline } else { 1 }
@@ -163,12 +180,14 @@ impl Plan {
             files: Vec::new(),
             upload_folder: Vec::new(),
             tells_hashes: false,
+            stored: StoredRules::ALL,
         };
         Self {
             scenario: Scenario::Noop,
             server,
             other: None,
             listed: Listed::default(),
+            kept_bytes_max: 0,
             upload_bytes: 0,
             data: DataMode::Epsv,
             sources: Vec::new(),
@@ -180,8 +199,10 @@ impl Plan {
             mix: "login=1".parse().expect("it is a mix"),
             timeout: Duration::from_secs(30),
             seed: 0,
+            mark: 0,
             window,
             rendezvous: Rendezvous::new(sessions),
+            storms: Storms::default(),
             may_end: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),

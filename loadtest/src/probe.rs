@@ -6,31 +6,34 @@ use std::sync::Arc;
 
 use protocol::command::{Command, ListArgument};
 use protocol::line::LINE_BYTES_MAX;
-use sha2::{Digest, Sha256};
 
-use crate::client::Control;
-use crate::content::Content;
+use crate::client::{Control, DataEnd};
+use crate::content::{Content, Fetched};
 use crate::failure::{Cause, Failure};
 use crate::plan::{DataMode, Listed, Plan, Side};
 use crate::scenario::listing;
 use crate::slot::{Desk, Slot};
+use crate::stored::{StoredRules, rules};
 use crate::worker::Share;
-
-/// A file up to this size is compared byte by byte, a longer one by its hash.
-const KEPT_BYTES_MAX: usize = 1024 * 1024;
 
 /// What the first sessions found.
 #[derive(Debug)]
 pub(crate) struct Probed {
     pub(crate) data: DataMode,
-    /// What the first of the files contains.
-    pub(crate) content: Option<Content>,
-    /// What the other server's first file contains.
-    pub(crate) other_content: Option<Content>,
     pub(crate) listed: Listed,
-    /// Whether the server tells the SHA-256 of a file, and whether the other one does.
+    pub(crate) server: ProbedServer,
+    /// The other server, where there is one.
+    pub(crate) other: Option<ProbedServer>,
+}
+
+/// What one of them found.
+#[derive(Debug)]
+pub(crate) struct ProbedServer {
+    /// What the first of its files contains.
+    pub(crate) content: Option<Content>,
+    /// Whether it tells the SHA-256 of a file.
     pub(crate) tells_hashes: bool,
-    pub(crate) other_tells_hashes: bool,
+    pub(crate) stored: StoredRules,
 }
 
 /// A slot that is not part of any load.
@@ -40,64 +43,87 @@ fn lone_slot(plan: &Arc<Plan>) -> Rc<Slot> {
 }
 
 /// Logs in and does once what the scenario needs.
-pub(crate) async fn probe(plan: Arc<Plan>) -> Result<Probed, Failure> {
+///
+/// # Errors
+///
+/// What failed, and with which of the servers.
+pub(crate) async fn probe(plan: Arc<Plan>) -> Result<Probed, (Side, Failure)> {
     let slot = lone_slot(&plan);
-    let session = async {
-        if !(plan.scenario.fetches() || plan.scenario.lists() || plan.scenario.stores()) {
-            let mut control = Control::open(&slot).await?;
-            control.login().await?;
-            control.quit().await?;
-            let listed = plan.listed.clone();
-            return Ok(Probed {
-                data: plan.data,
-                content: None,
-                other_content: None,
-                listed,
-                tells_hashes: false,
-                other_tells_hashes: false,
-            });
-        }
-        let mut control = Control::ready(&slot).await?;
-        let data = known_mode(&plan, &mut control).await?;
-        control.prefer(data);
-        let content = if plan.scenario.fetches() {
-            Some(contents(&plan, Side::Server, &mut control).await?)
-        } else {
-            None
-        };
-        let listed =
-            if plan.scenario.lists() { listed(&plan, &mut control).await? } else { plan.listed.clone() };
-        let tells_hashes = plan.scenario.stores() && can_tell_hashes(&mut control).await?;
-        control.quit().await?;
-        let mut probed =
-            Probed { data, content, other_content: None, listed, tells_hashes, other_tells_hashes: false };
-        if plan.scenario.has_two_servers() {
-            let mut control = Control::ready_at(&slot, Side::Other).await?;
-            // Both have to know how data connections are asked for.
-            control.prefer(probed.data);
-            if probed.data == DataMode::Epsv {
-                probed.data = known_mode(&plan, &mut control).await?;
-                control.prefer(probed.data);
-            }
-            probed.other_content = Some(contents(&plan, Side::Other, &mut control).await?);
-            probed.other_tells_hashes = can_tell_hashes(&mut control).await?;
-            control.quit().await?;
-        }
-        Ok(probed)
-    };
-    slot.within_all_time(session).await
+    let session = first_session(&plan, &slot);
+    let (mut data, listed, server) =
+        slot.within_all_time(session).await.map_err(|failure| (Side::Server, failure))?;
+    let mut other = None;
+    if plan.scenario.has_two_servers() {
+        let session = other_session(&plan, &slot, data);
+        let (common, probed) =
+            slot.within_all_time(session).await.map_err(|failure| (Side::Other, failure))?;
+        (data, other) = (common, Some(probed));
+    }
+    Ok(Probed { data, listed, server, other })
 }
 
-/// `EPSV` where the server knows it.
+async fn first_session(plan: &Plan, slot: &Rc<Slot>) -> Result<(DataMode, Listed, ProbedServer), Failure> {
+    if !(plan.scenario.fetches() || plan.scenario.lists() || plan.scenario.stores()) {
+        let mut control = Control::open(slot).await?;
+        control.login().await?;
+        control.quit().await?;
+        let server = ProbedServer { content: None, tells_hashes: false, stored: StoredRules::ALL };
+        return Ok((plan.data, plan.listed.clone(), server));
+    }
+    let mut control = Control::ready(slot).await?;
+    let data = known_mode(plan, &mut control).await?;
+    control.prefer(data);
+    let server = ask(plan, Side::Server, &mut control).await?;
+    let listed = if plan.scenario.lists() { listed(plan, &mut control).await? } else { plan.listed.clone() };
+    control.quit().await?;
+    Ok((data, listed, server))
+}
+
+/// With the other server. How data connections are asked for is what both know.
+async fn other_session(
+    plan: &Plan,
+    slot: &Rc<Slot>,
+    mut data: DataMode,
+) -> Result<(DataMode, ProbedServer), Failure> {
+    let mut control = Control::ready_at(slot, Side::Other).await?;
+    if data == DataMode::Epsv {
+        data = known_mode(plan, &mut control).await?;
+    }
+    control.prefer(data);
+    let other = ask(plan, Side::Other, &mut control).await?;
+    control.quit().await?;
+    Ok((data, other))
+}
+
+/// What is asked of each server.
+async fn ask(plan: &Plan, side: Side, control: &mut Control) -> Result<ProbedServer, Failure> {
+    let content = if plan.scenario.fetches() { Some(contents(plan, side, control).await?) } else { None };
+    let tells_hashes = plan.scenario.stores() && can_tell_hashes(control).await?;
+    let stored = if plan.stores_files() { rules(plan, side, control).await? } else { StoredRules::ALL };
+    Ok(ProbedServer { content, tells_hashes, stored })
+}
+
+/// `EPSV` and `EPRT` where the server knows what of them is used. Servers say in many ways that they do not.
 async fn known_mode(plan: &Plan, control: &mut Control) -> Result<DataMode, Failure> {
     if plan.data == DataMode::Pasv {
         return Ok(DataMode::Pasv);
     }
-    match control.passive().await {
-        Ok(_) => Ok(DataMode::Epsv),
-        Err(failure) if is_unknown(&failure) => Ok(DataMode::Pasv),
-        Err(failure) => Err(failure),
+    if plan.scenario.has_servers_connect() {
+        match control.listen_data().await {
+            Ok(_) => {}
+            // There is no other command for another family.
+            Err(failure) if is_refusal(&failure) && control.peer().is_ipv4() => return Ok(DataMode::Pasv),
+            Err(failure) => return Err(failure),
+        }
     }
+    if plan.scenario.has_servers_listen() {
+        match control.passive().await {
+            Ok(_) => {}
+            Err(failure) if is_refusal(&failure) => return Ok(DataMode::Pasv),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(DataMode::Epsv)
 }
 
 /// Whether the server says of itself that it knows `HASH` with SHA-256 (draft-bryan-ftpext-hash). One that does not is not asked to: some
@@ -122,27 +148,34 @@ fn is_among(names: &[u8], name: &[u8]) -> bool {
         .any(|one| one.trim_ascii().strip_suffix(b"*").unwrap_or(one.trim_ascii()) == name)
 }
 
+fn is_refusal(failure: &Failure) -> bool {
+    matches!(&failure.cause, Cause::Reply { code, .. } if (500..600).contains(&code.number()))
+}
+
 fn is_unknown(failure: &Failure) -> bool {
     matches!(&failure.cause, Cause::Reply { code, .. } if [500, 502].contains(&code.number()))
 }
 
+/// What the first file contains: compared with what is known of it, kept where nothing is.
 async fn contents(plan: &Plan, side: Side, control: &mut Control) -> Result<Content, Failure> {
-    let path = &plan.endpoint(side).files[0].0;
-    let data = control.open_data().await?;
-    let (mut kept, mut hash, mut length) = (Vec::new(), Sha256::new(), 0);
+    let (path, known) = &plan.endpoint(side).files[0];
+    // As the load will fetch it: some servers know only one way.
+    let data = if plan.scenario.has_servers_listen() {
+        control.open_data().await?
+    } else {
+        DataEnd::Listening(control.listen_data().await?)
+    };
+    if known.length() > 0 {
+        control.retrieve(data, path, known).await?;
+        return Ok(known.clone());
+    }
+    let mut fetched = Fetched::new(plan.kept_bytes_max);
     let take = |bytes: &[u8]| {
-        length += bytes.len() as u64;
-        hash.update(bytes);
-        if kept.len() <= KEPT_BYTES_MAX {
-            kept.extend_from_slice(bytes);
-        }
+        fetched.take(bytes);
         ControlFlow::Continue(())
     };
     control.download(data, &Command::Retr(path), take).await?;
-    if kept.len() as u64 == length {
-        return Ok(Content::bytes(kept));
-    }
-    Ok(Content::Digest { length, sha256: hash.finalize().into() })
+    Ok(fetched.finish())
 }
 
 async fn listed(plan: &Plan, control: &mut Control) -> Result<Listed, Failure> {

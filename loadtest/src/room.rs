@@ -15,6 +15,9 @@ const MEMORY_PART: u64 = 2;
 /// What an empty file takes in its directory, with room to spare.
 const ENTRY_BYTES: u64 = 128;
 
+/// No more is kept of a file of somebody else's, however much memory is free.
+const KEPT_BYTES_MAX: u64 = 256 << 20;
+
 /// What there is.
 #[derive(Debug, Clone, Copy)]
 struct Room {
@@ -29,9 +32,8 @@ impl Room {
         let folder = env::temp_dir();
         let disk = statvfs(&folder)
             .with_context(|| format!("cannot tell how much room there is in {}", folder.display()))?;
-        let memory = Meminfo::current().context("cannot tell how much memory is free")?;
         Ok(Self {
-            memory_bytes: memory.mem_available.unwrap_or(memory.mem_free) / MEMORY_PART,
+            memory_bytes: memory_bytes()?,
             disk_bytes: disk.blocks_available().saturating_mul(disk.fragment_size()),
             files: if disk.files() == 0 { u64::MAX } else { disk.files_available() },
         })
@@ -73,6 +75,24 @@ impl Room {
         }
         bounds
     }
+}
+
+/// How much memory may be taken.
+fn memory_bytes() -> anyhow::Result<u64> {
+    let memory = Meminfo::current().context("cannot tell how much memory is free")?;
+    Ok(memory.mem_available.unwrap_or(memory.mem_free) / MEMORY_PART)
+}
+
+/// How much is kept of each file of somebody else's.
+///
+/// # Errors
+///
+/// If it cannot be told how much memory is free.
+pub(crate) fn kept_bytes_max(scenario: Scenario) -> anyhow::Result<usize> {
+    let files = if scenario.has_two_servers() { 2 } else { 1 };
+    // A vector that grows has as much again while it is moved.
+    let most = (memory_bytes()? / (2 * files)).min(KEPT_BYTES_MAX);
+    Ok(usize::try_from(most).unwrap_or(usize::MAX))
 }
 
 /// Checks that what a server of the tester's own serves has room on this machine.

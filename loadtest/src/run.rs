@@ -15,8 +15,8 @@ use crate::cli::RunOptions;
 use crate::interrupt;
 use crate::limits;
 use crate::measure::{
-    Live, Memory, ProcessorClock, ProcessorSample, Recorder, ServerUsage, Window, descriptors, memory,
-    own_processor_time, own_wait,
+    Live, Memory, ProcessorClock, ProcessorSample, Recorder, ServerUsage, Went, Window, descriptors, memory,
+    own_processor_time, own_wait, process_name,
 };
 use crate::plan::Plan;
 use crate::probe::{Published, published};
@@ -73,6 +73,7 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions) -> anyhow::Result<Re
         live: &live,
         threads: &threads,
         server_seen: RefCell::new(None),
+        server_seen_until: Cell::new(now),
         tester_waited_seen: Cell::default(),
         server: setup.server_clock,
         give_up_after: options.give_up_after,
@@ -89,11 +90,12 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions) -> anyhow::Result<Re
         workers,
         measured_s: watched.measured.as_secs_f64(),
         warmup_s: watched.warmed_up.as_secs_f64(),
+        storms: watched.storms,
         ended_early: watched.ended_early,
         connection_table_full: limits::connection_table_is_full(),
         tester_processor_s: watched.tester.as_secs_f64(),
         tester_waited: watched.tester_waited,
-        warnings: setup.note.into_iter().chain(watched.warnings).collect(),
+        warnings: setup.notes.into_iter().chain(watched.warnings).collect(),
         ..Findings::default()
     };
     if let (Some(clock), Some(before)) = (setup.server_clock, before) {
@@ -109,16 +111,26 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions) -> anyhow::Result<Re
             findings.leftovers.push(format!("{} descriptors of the server's", after - before));
         }
     }
-    if recorder.files_left > 0 && setup.tree.is_none() {
-        findings.leftovers.push(format!(
-            "up to {} files {}* of uploads that did not come to a good end: delete them",
-            recorder.files_left,
-            plan.upload_prefix()
-        ));
+    if setup.tree.is_none() {
+        findings.leftovers.extend(uploads_left(&plan, recorder.files_left));
     }
     let report = assemble(&plan, &recorder, findings);
     drop((setup.server, setup.other));
     Ok(report)
+}
+
+/// What to say of uploads that may be there still.
+fn uploads_left(plan: &Plan, by_sessions: u64) -> Option<String> {
+    let endpoints = std::iter::once(&plan.server).chain(&plan.other);
+    // The first session with each left one that it could not delete.
+    let kept = endpoints.filter(|endpoint| !endpoint.stored.deletes).count() as u64;
+    let (left, prefix) = (by_sessions + kept, plan.upload_prefix());
+    let why = if kept > 0 {
+        "that were stored: the server lets nobody delete them"
+    } else {
+        "of uploads that did not come to a good end: delete them"
+    };
+    (left > 0).then(|| format!("up to {left} files {prefix}* {why}"))
 }
 
 /// What a server may keep open for those who come next and call its own: two pipes for each core. Whatever clients leave
@@ -129,13 +141,18 @@ fn descriptors_kept() -> u64 {
 
 /// The server before the run.
 struct Before {
+    name: Option<String>,
     memory_bytes: Option<u64>,
     descriptors: Option<u64>,
 }
 
 impl Before {
     fn of(pid: Pid) -> Self {
-        Self { memory_bytes: memory(pid).map(|memory| memory.resident_bytes), descriptors: descriptors(pid) }
+        Self {
+            name: process_name(pid),
+            memory_bytes: memory(pid).map(|memory| memory.resident_bytes),
+            descriptors: descriptors(pid),
+        }
     }
 }
 
@@ -143,6 +160,7 @@ impl Before {
 struct Watched {
     measured: Duration,
     warmed_up: Duration,
+    storms: Option<Went>,
     ended_early: Option<String>,
     tester: Duration,
     /// How long it waited for cores.
@@ -204,8 +222,9 @@ struct Watcher<'a> {
     plan: &'a Plan,
     live: &'a [Arc<Live>],
     threads: &'a [JoinHandle<Recorder>],
-    /// The server's processor time when it was last seen alive.
+    /// The server's processor time when it was last looked at, and until when that is good enough for one that dies.
     server_seen: RefCell<Option<ProcessorSample>>,
+    server_seen_until: Cell<Instant>,
     tester_waited_seen: Cell<Duration>,
     server: Option<ProcessorClock>,
     give_up_after: Duration,
@@ -237,11 +256,17 @@ impl Watcher<'_> {
             ended_early = ended_early.or(ended);
         }
         let after = at_close.unwrap_or_else(|| self.look_at_processors());
-        let ended = if window.has_rounds() { after.moment } else { after.moment.min(window.closes) };
+        // It is seen only now and then whether all is done, and the time until then is nobody's.
+        let ended = if window.has_rounds() {
+            self.plan.storms.ended().unwrap_or(after.moment)
+        } else {
+            after.moment.min(window.closes)
+        };
         let memory = memory_seen.or_else(|| self.memory());
         let mut watched = Watched {
             measured: ended.saturating_duration_since(window.opens),
             warmed_up: window.opens.min(after.moment) - window.began,
+            storms: self.plan.storms.until(after.moment),
             ended_early,
             tester: after.tester.saturating_sub(before.tester),
             tester_waited: after.tester_waited.saturating_sub(before.tester_waited),
@@ -261,7 +286,7 @@ impl Watcher<'_> {
 
     fn look_at_processors(&self) -> Processors {
         if let Some(sample) = self.server.and_then(|clock| clock.sample().ok()) {
-            self.server_seen.replace(Some(sample));
+            self.see_server(sample, Instant::now());
         }
         Processors {
             moment: Instant::now(),
@@ -349,14 +374,22 @@ impl Watcher<'_> {
     }
 
     fn server_has_ended(&self) -> bool {
-        match self.server.map(|clock| clock.look()) {
-            Some(Ok(sample)) => {
-                self.server_seen.replace(Some(sample));
-                false
-            }
-            Some(Err(_)) => true,
-            None => false,
+        let Some(clock) = self.server else { return false };
+        if !clock.is_alive() {
+            return true;
         }
+        let now = Instant::now();
+        if now >= self.server_seen_until.get()
+            && let Ok(sample) = clock.look()
+        {
+            self.see_server(sample, now);
+        }
+        false
+    }
+
+    fn see_server(&self, sample: ProcessorSample, now: Instant) {
+        self.server_seen_until.set(now + sample.is_good_for());
+        self.server_seen.replace(Some(sample));
     }
 
     /// Waits, unless there is a reason not to.
@@ -399,6 +432,7 @@ fn usage(plan: &Plan, clock: ProcessorClock, before: &Before, watched: &ServerWa
     let each = grown.filter(|&grown| grown > 0).map(|grown| grown as f64 / watched.units.max(1) as f64);
     ServerUsage {
         pid: pid.as_raw(),
+        name: before.name.clone(),
         processor_s: watched.processor.unwrap_or_default().as_secs_f64(),
         processor_us_per_unit: None,
         processor_s_per_gib: None,

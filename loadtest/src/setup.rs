@@ -1,5 +1,6 @@
 //! From options to a plan: the server is there, and was asked what it knows.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,14 +13,15 @@ use crate::cli::{RunOptions, ServerOptions};
 use crate::content::Content;
 use crate::interrupt;
 use crate::limits;
-use crate::measure::{ProcessorClock, Window};
+use crate::measure::{ProcessorClock, Storms, Window, process_name};
 use crate::output::is_same_file;
 use crate::plan::{Endpoint, Listed, Plan};
-use crate::probe::probe;
+use crate::probe::{ProbedServer, probe};
 use crate::rendezvous::Rendezvous;
-use crate::room::check_room;
+use crate::room::{check_room, kept_bytes_max};
 use crate::scenario::Scenario;
-use crate::server::{OwnServer, ServerCommand, Tree, TreeFiles, cores, listening_process};
+use crate::server::{Listening, OwnServer, ServerCommand, Tree, TreeFiles, cores, listening_process};
+use crate::stored::StoredRules;
 
 /// Sessions that share a source address on loopback, if nobody says: no more than a server has passive ports, as a port
 /// serves each address once at a time.
@@ -37,7 +39,7 @@ pub(crate) struct Setup {
     /// The server in words.
     pub(crate) target: String,
     /// What is to be said of the run besides.
-    pub(crate) note: Option<String>,
+    pub(crate) notes: Vec<String>,
     pub(crate) server_clock: Option<ProcessorClock>,
     // Declared, and so ended, before the directory that it serves.
     pub(crate) server: Option<OwnServer>,
@@ -65,23 +67,24 @@ impl Setup {
     /// Each says what is wrong and, where it is a limit, what would be possible.
     pub(crate) fn new(scenario: Scenario, options: &RunOptions) -> anyhow::Result<Self> {
         check_options(scenario, options)?;
-        let server_workers = options.target.is_none().then_some(options.server.server_workers);
-        let limits::Held { sessions, data_connections, note } =
-            limits::check_descriptors(scenario, options.sessions, server_workers)?;
-        if let Some(note) = &note {
-            eprintln!("loadtest: {note}");
-        }
-        if options.target.is_none() {
-            check_room(scenario, options, sessions)?;
-        }
         let (backend, _) = runtime::choose_backend(options.runtime)?;
         let allowed = runtime::allowed_cores().context("cannot tell which cores may be used")?;
         let for_server = if options.target.is_some() { 0 } else { options.server.server_workers };
         let split = cores(&allowed, for_server.max(1));
         let tester = if options.target.is_some() { &allowed } else { &split.tester };
         limits::check_workers(options.workers, tester.len(), options.target.is_some())?;
+        let workers = options.workers.unwrap_or(tester.len());
+        let server_workers = options.target.is_none().then_some(options.server.server_workers);
+        let limits::Held { sessions, data_connections, note } =
+            limits::check_descriptors(scenario, options.sessions, workers, server_workers)?;
+        if let Some(note) = &note {
+            eprintln!("loadtest: {note}");
+        }
+        if options.target.is_none() {
+            check_room(scenario, options, sessions)?;
+        }
         // One without a session would have nothing to do.
-        let workers = options.workers.unwrap_or(tester.len()).min(sessions);
+        let workers = workers.min(sessions);
         let seed = options.seed.unwrap_or_else(seed_of_the_clock);
 
         let place = match &options.target {
@@ -94,25 +97,35 @@ impl Setup {
             (true, None) => Some(Place::here(scenario, options, &split.server, !seed)?),
         };
         let is_loopback = place.endpoint.address.ip().is_loopback();
-        check_sources(options, [Some(&place), other.as_ref()])?;
-        let sources = sources(&place.endpoint, options, sessions);
-        limits::check_ports(scenario, sessions, sources.len())?;
+        let servers: Vec<SocketAddr> = [Some(&place), other.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|place| place.endpoint.address)
+            .collect();
+        check_sources(options, &servers)?;
+        let sources = sources(&servers, options, sessions);
+        for &server in &servers {
+            limits::check_ports(scenario, sessions, sources.len(), server)?;
+        }
         if let Some(rate) = options.rate {
             limits::check_rate(scenario, rate, workers, sources.len(), is_loopback)?;
             limits::check_begins(rate, options.duration)?;
         }
-        let server_clock = server_clock(&place, other.as_ref(), &options.server)?;
+        let (server_clock, mut notes) = server_clock(&place, other.as_ref(), &options.server)?;
+        notes.extend(note);
         let cores: Vec<usize> = tester.iter().copied().cycle().take(workers).collect();
+        let targets = [place.target.as_str(), other.as_ref().map_or("", |other| &other.target)];
         let target = match &other {
             Some(other) if options.target.is_some() => format!("{} and {}", place.target, other.target),
             Some(_) => format!("two of {}", place.target),
-            None => place.target,
+            None => place.target.clone(),
         };
         let mut plan = Plan {
             scenario,
             server: place.endpoint,
             other: other.as_ref().map(|other| other.endpoint.clone()),
             listed: Listed { path: place.listed, ..Listed::default() },
+            kept_bytes_max: kept_bytes_max(scenario)?,
             upload_bytes: options.upload_size,
             data: options.data,
             sources,
@@ -124,14 +137,16 @@ impl Setup {
             mix: options.mix.clone(),
             timeout: options.timeout,
             seed,
+            mark: seed_of_the_clock(),
             window: Window::new(Instant::now(), Duration::ZERO, options.timeout),
             rendezvous: Rendezvous::new(sessions),
+            storms: Storms::default(),
             may_end: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             looked_at: AtomicBool::new(false),
         };
-        plan = ask(plan, backend, cores[0], &target, place.tree.is_some())?;
+        plan = ask(plan, backend, cores[0], targets, place.tree.is_some())?;
         if place.serves_the_directory {
             check_listing(&plan.listed, options.server.entries, &target)?;
         }
@@ -140,7 +155,7 @@ impl Setup {
             backend,
             cores,
             target,
-            note,
+            notes,
             server_clock,
             server: place.server,
             tree: place.tree,
@@ -149,15 +164,31 @@ impl Setup {
     }
 }
 
-/// What tells the processor time of the server, or of both; nothing where the server is on another machine.
+/// What tells the processor time of the server, or of both; nothing where the server is on another machine, or only a process is seen
+/// that is not the server, which is noted.
 fn server_clock(
     place: &Place,
     other: Option<&Place>,
     options: &ServerOptions,
-) -> anyhow::Result<Option<ProcessorClock>> {
-    let process = |place: &Place| {
-        let own = place.server.as_ref().map(OwnServer::pid);
-        own.or_else(|| listening_process(place.endpoint.address))
+) -> anyhow::Result<(Option<ProcessorClock>, Vec<String>)> {
+    let mut notes = Vec::new();
+    let mut process = |place: &Place| {
+        if let Some(own) = &place.server {
+            return Some(own.pid());
+        }
+        match listening_process(place.endpoint.address) {
+            Listening::Unseen => None,
+            Listening::Server(pid) => Some(pid),
+            Listening::Ancestor(pid) => {
+                notes.push(format!(
+                    "what listens on {} is process {pid}{}, which this one comes from, and nothing is told of what it takes: name \
+                     the server's process by --server-pid, and with it --server-cgroup where its processes come and go",
+                    place.endpoint.address,
+                    process_name(pid).map_or(String::new(), |name| format!(" ({name})")),
+                ));
+                None
+            }
+        }
     };
     let pid = match options.server_pid {
         Some(pid) => Some(Pid::from_raw(pid)),
@@ -165,23 +196,23 @@ fn server_clock(
     };
     let Some(pid) = pid else {
         if let Some(folder) = &options.server_cgroup {
-            bail!(
-                "--server-cgroup {}: no process of the server is seen, name one by --server-pid",
-                folder.display()
-            );
+            let why = notes.pop().unwrap_or_else(|| {
+                String::from("no process of the server is seen: name one by --server-pid")
+            });
+            bail!("--server-cgroup {}: {why}", folder.display());
         }
-        return Ok(None);
+        return Ok((None, notes));
     };
     let clock = ProcessorClock::of(pid).and(other.and_then(process));
     if let Some(pid) = options.server_pid {
         clock.look().with_context(|| format!("--server-pid {pid} is no process that can be looked at"))?;
     }
-    let Some(folder) = &options.server_cgroup else { return Ok(Some(clock)) };
+    let Some(folder) = &options.server_cgroup else { return Ok((Some(clock), notes)) };
     let clock = clock.in_cgroup(folder);
     clock
         .look()
         .with_context(|| format!("--server-cgroup {} is none that can be looked at", folder.display()))?;
-    Ok(Some(clock))
+    Ok((Some(clock), notes))
 }
 
 /// Refuses what the scenario makes no sense with.
@@ -224,6 +255,7 @@ impl Place {
             files: vec![(target.path.clone(), Content::bytes(Vec::new()))],
             upload_folder,
             tells_hashes: false,
+            stored: StoredRules::ALL,
         };
         Ok(Self {
             endpoint,
@@ -237,8 +269,14 @@ impl Place {
 
     fn here(scenario: Scenario, options: &RunOptions, cores: &[usize], seed: u64) -> anyhow::Result<Self> {
         let server = &options.server;
-        let line = server.server.clone().unwrap_or_else(ServerCommand::beside_this_program);
-        let mut command = ServerCommand::parse(&line, server.server_workers, scenario.stores())?;
+        let (workers, writes) = (server.server_workers, scenario.stores());
+        let (line, mut command) = match &server.server {
+            Some(line) => (line.clone(), ServerCommand::parse(line, workers, writes)?),
+            None => {
+                let program = ServerCommand::beside_this_program();
+                (program.clone(), ServerCommand::of(vec![program], workers, writes))
+            }
+        };
         if scenario.has_two_servers() {
             command.may_talk_to_others();
         }
@@ -263,6 +301,7 @@ impl Place {
             files: tree.files.iter().map(known).collect(),
             upload_folder: tree.upload_folder.clone(),
             tells_hashes: false,
+            stored: StoredRules::ALL,
         };
         Ok(Self {
             endpoint,
@@ -275,66 +314,61 @@ impl Place {
     }
 }
 
-/// Refuses addresses of 127.0.0.0/8 to a server that cannot be reached from there.
-fn check_sources(options: &RunOptions, places: [Option<&Place>; 2]) -> anyhow::Result<()> {
-    for place in places.into_iter().flatten() {
-        let ip = place.endpoint.address.ip();
-        if options.source_addresses.is_some_and(|count| count > 0) && !(ip.is_ipv4() && ip.is_loopback()) {
-            bail!("--source-addresses are of 127.0.0.0/8, from where nobody reaches {ip}: leave them out");
-        }
+/// Refuses addresses of 127.0.0.0/8 where no server can be reached from there.
+fn check_sources(options: &RunOptions, servers: &[SocketAddr]) -> anyhow::Result<()> {
+    if options.source_addresses.is_some_and(|count| count > 0)
+        && !servers.iter().any(|&server| limits::takes_sources(server))
+    {
+        bail!(
+            "--source-addresses are of 127.0.0.0/8, from where nobody reaches {}: leave them out",
+            servers[0].ip()
+        );
     }
     Ok(())
 }
 
-fn sources(endpoint: &Endpoint, options: &RunOptions, sessions: usize) -> Vec<std::net::IpAddr> {
-    let is_loopback = endpoint.address.ip().is_loopback() && endpoint.address.is_ipv4();
-    let usual = if is_loopback { sessions.div_ceil(SESSIONS_PER_SOURCE) } else { 0 };
+fn sources(servers: &[SocketAddr], options: &RunOptions, sessions: usize) -> Vec<IpAddr> {
+    let is_of_use = servers.iter().any(|&server| limits::takes_sources(server));
+    let usual = if is_of_use { sessions.div_ceil(SESSIONS_PER_SOURCE) } else { 0 };
     limits::source_addresses(options.source_addresses.unwrap_or(usual))
 }
 
-/// Has a first session with the server, and settles by it what the plan left open.
+/// Has a first session with each server, which are so named, and settles by it what the plan left open.
 fn ask(
     plan: Plan,
     backend: Backend,
     core: usize,
-    target: &str,
+    targets: [&str; 2],
     owns_the_directory: bool,
 ) -> anyhow::Result<Plan> {
     let plan = Arc::new(plan);
     let asked = Arc::clone(&plan);
     let config = WorkerConfig { name: String::from("probe"), core, backend };
     let thread = spawn_worker(config, move || probe(asked)).context("cannot start a worker")?;
-    let probed = interrupt::joined(thread)?
-        .with_context(|| format!("the first session with {target} ({}) failed", plan.server.address))?;
+    let probed = interrupt::joined(thread)?.map_err(|(side, failure)| {
+        let (target, address) = (targets[side as usize], plan.endpoint(side).address);
+        anyhow::Error::from(failure).context(format!("the first session with {target} ({address}) failed"))
+    })?;
     let Ok(mut plan) = Arc::try_unwrap(plan).map_err(drop) else { bail!("the first session did not end") };
     plan.data = probed.data;
-    plan.server.tells_hashes = probed.tells_hashes;
-    if let Some(other) = &mut plan.other {
-        other.tells_hashes = probed.other_tells_hashes;
-    }
     plan.listed = probed.listed;
     if plan.scenario.stores() && !owns_the_directory {
         // What is listed may be what is stored into, and changes all the time.
         (plan.listed.lines, plan.listed.bytes) = (None, None);
     }
-    if let Some(content) = probed.content {
-        settle(&mut plan.server, content, target)?;
-    }
-    if let (Some(other), Some(content)) = (&mut plan.other, probed.other_content) {
-        settle(other, content, target)?;
+    take_over(&mut plan.server, probed.server);
+    if let (Some(other), Some(probed)) = (&mut plan.other, probed.other) {
+        take_over(other, probed);
     }
     Ok(plan)
 }
 
-/// Compares what a server sent for its first file with what is in there, or takes it for that where nobody knows.
-fn settle(endpoint: &mut Endpoint, content: Content, target: &str) -> anyhow::Result<()> {
-    let (path, expected) = &mut endpoint.files[0];
-    if expected.length() == 0 {
-        *expected = content;
-    } else if !is_same(expected, &content) {
-        bail!("{target} sends other bytes for {} than are in the file", path.escape_ascii());
+fn take_over(endpoint: &mut Endpoint, probed: ProbedServer) {
+    endpoint.tells_hashes = probed.tells_hashes;
+    endpoint.stored = probed.stored;
+    if let Some(content) = probed.content {
+        endpoint.files[0].1 = content;
     }
-    Ok(())
 }
 
 /// Compares the first listing with how many entries there are.
@@ -344,18 +378,6 @@ fn check_listing(listed: &Listed, entries: usize, target: &str) -> anyhow::Resul
             bail!("{target} lists {lines} lines of a directory of {entries} entries")
         }
         _ => Ok(()),
-    }
-}
-
-/// Whether what came is what was expected, as far as it was kept; the load compares the rest.
-fn is_same(expected: &Content, came: &Content) -> bool {
-    match came {
-        Content::Digest { length, .. } => *length == expected.length(),
-        Content::Repeated { block, .. } => {
-            let mut check = expected.check();
-            check.take(block);
-            check.finish().is_ok()
-        }
     }
 }
 

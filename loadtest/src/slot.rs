@@ -15,6 +15,7 @@ use runtime::sleep_until;
 use crate::content::Content;
 use crate::failure::{Cause, Failure};
 use crate::gate::Gate;
+use crate::limits::takes_sources;
 use crate::measure::{Live, Recorder, Step};
 use crate::pace::Pace;
 use crate::plan::{Plan, Side};
@@ -67,15 +68,15 @@ pub(crate) struct Slot {
     /// Nothing is asked of the server: no time runs out.
     waits: Cell<bool>,
     is_unmeasured: Cell<bool>,
-    /// Whether its file may be at either server.
-    leaves_files: [Cell<bool>; 2],
+    /// How many files of it may be at either server.
+    leaves_files: [Cell<u64>; 2],
 }
 
 /// A slot that is gone with its unit was not waited for, and its files stay where they are.
 impl Drop for Slot {
     fn drop(&mut self) {
         self.leave_unfinished();
-        let files = self.leaves_files.iter().filter(|leaves| leaves.get()).count() as u64;
+        let files = self.leaves_files.iter().map(Cell::get).sum::<u64>();
         self.desk.recorder.borrow_mut().files_left += files;
     }
 }
@@ -107,9 +108,9 @@ impl Slot {
         }
     }
 
-    /// The address to come from to that one; the kernel's choice where it is of another family.
+    /// The address to come from to that one; the kernel's choice where it is on another machine or of another family.
     pub(crate) fn source_for(&self, address: SocketAddr) -> Option<IpAddr> {
-        self.source.filter(|source| source.is_ipv4() == address.is_ipv4())
+        self.source.filter(|_| takes_sources(address))
     }
 
     /// Waits for the next unit's turn; `None` once the run is over.
@@ -178,9 +179,21 @@ impl Slot {
         self.desk.recorder.borrow_mut().remark(name, 1);
     }
 
-    /// Whether there may be a file of this slot's at that server from now on.
-    pub(crate) fn leaves_a_file(&self, side: Side, leaves: bool) {
-        self.leaves_files[side as usize].set(leaves);
+    /// There may be another file of this slot's at that server from now on, or the one of the name that it always has.
+    pub(crate) fn leaves_a_file(&self, side: Side) {
+        let files = &self.leaves_files[side as usize];
+        let before = if self.plan.endpoint(side).stored.want_fresh_names() { files.get() } else { 0 };
+        files.set(before + 1);
+    }
+
+    /// It was deleted.
+    pub(crate) fn leaves_no_file(&self, side: Side) {
+        self.leaves_files[side as usize].set(0);
+    }
+
+    /// Whether there may be one.
+    pub(crate) fn may_have_a_file(&self, side: Side) -> bool {
+        self.leaves_files[side as usize].get() > 0
     }
 
     /// A unit, or the way to it, failed.
@@ -327,5 +340,26 @@ impl Slot {
             }
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::Window;
+
+    /// Of two servers that exchange files one may be on this machine and the other not.
+    #[test]
+    fn an_address_of_loopback_is_for_servers_on_loopback() {
+        let window = Window::new(Instant::now(), Duration::ZERO, Duration::ZERO);
+        let mut plan = Plan::at_rate(1.0, window, 1);
+        let source = IpAddr::from([127, 0, 1, 1]);
+        plan.sources = vec![source];
+        let plan = Arc::new(plan);
+        let desk = Rc::new(Desk::new(&plan, Share { index: 0, workers: 1 }, Arc::default()));
+        let slot = Slot::new(plan, desk, 0);
+        assert_eq!(slot.source_for(SocketAddr::from(([127, 0, 0, 1], 21))), Some(source));
+        assert_eq!(slot.source_for(SocketAddr::from(([192, 0, 2, 1], 21))), None);
+        assert_eq!(slot.source_for(SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 21))), None);
     }
 }

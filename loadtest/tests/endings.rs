@@ -9,6 +9,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -83,6 +85,27 @@ fn a_run_that_is_interrupted_tells_what_was_measured_and_leaves_nothing() {
         assert_eq!(report["ended_early"], "interrupted", "{scenario}");
         assert!(report["measured_s"].as_f64().unwrap() < 500.0, "{report}");
     }
+}
+
+/// Nobody can listen for this signal, and so nobody takes the server down.
+#[test]
+fn a_run_that_is_killed_leaves_no_server() {
+    let mut run = LongRun::start("noop");
+    run.process.kill().unwrap();
+    run.process.wait().unwrap();
+    let lives = |pid: Pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // Nobody may ever ask how it ended.
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while lives(run.server) && Instant::now() < deadline {
+        sleep(Duration::from_millis(5));
+    }
+    let is_left = lives(run.server);
+    // Whatever this test says of it.
+    let _ = kill(run.server, Signal::SIGKILL);
+    assert!(!is_left, "its server is still there");
 }
 
 /// A run that is told to end when its 64 sessions are there.

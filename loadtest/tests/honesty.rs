@@ -108,6 +108,18 @@ fn wrong_contents_are_an_error() {
     assert!(errors(&report, "wrong contents") > 0, "{report}");
 }
 
+/// A file of 2 MiB whose last byte changes. To hash it would be more work for the tester than to fetch it is for the server.
+#[test]
+fn a_file_of_somebody_elses_is_compared_byte_by_byte() {
+    let faults = Faults { other_bytes_after: Some(2), longer: 123_362, ..Faults::default() };
+    let target = format!("ftp://{}/file", fake::start(faults));
+    let (output, report) =
+        report(&["download", "--target", &target, "--sessions", "1", "--duration", "300ms"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = report["errors"][0]["example"].as_str().unwrap();
+    assert!(told.contains("other bytes within the piece that begins at"), "{report}");
+}
+
 #[test]
 fn a_reply_that_nothing_was_asked_for_is_an_error() {
     let target = format!("ftp://{}", fake::start(Faults { surplus_replies: 20, ..Faults::default() }));
@@ -283,12 +295,67 @@ fn an_upload_whose_end_is_of_the_one_before_is_an_error() {
     }
 }
 
+/// A refusal is told, and not that the server then hung up on whoever looked what it had.
+#[test]
+fn a_refusal_is_not_lost_to_what_fails_behind_it() {
+    let faults =
+        Faults { refuses_to_store_from: Some(10), hangs_up_once_it_refuses: true, ..Faults::default() };
+    let target = format!("ftp://{}", fake::start(faults));
+    let (output, report) = report(&[&UPLOADS[..], &["--target", &target]].concat());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(errors(&report, "reply 550") > 0, "{report}");
+    assert_eq!(errors(&report, "closed by server"), 0, "{report}");
+}
+
+/// A disk that is full: the server resets the data connection, and then says why.
+#[test]
+fn what_a_server_says_of_a_data_connection_that_it_broke_is_the_error() {
+    for (scenario, reply, kind) in
+        [("upload", "452 The disk is full.", "reply 452"), ("stream", "451 It cannot be read.", "reply 451")]
+    {
+        let faults = Faults { breaks: Some((3, reply)), longer: 1000, ..Faults::default() };
+        let target = format!("ftp://{}/file", fake::start(faults));
+        let arguments = [scenario, "--target", &target, "--sessions", "2", "--warmup", "0s"];
+        let size = if scenario == "upload" { &["--upload-size", "8M"][..] } else { &[] };
+        let (output, report) = report(&[&arguments[..], size, &["--duration", "2s"]].concat());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(errors(&report, kind) > 0, "{report}");
+        assert_eq!(errors(&report, "ECONNRESET") + errors(&report, "EPIPE"), 0, "{report}");
+    }
+}
+
 #[test]
 fn uploads_that_cannot_be_deleted_are_told() {
     let target = format!("ftp://{}", fake::start(Faults { deletes_nothing: true, ..Faults::default() }));
-    let (output, _) = report(&[&UPLOADS[..], &["--target", &target, "--seed", "255"]].concat());
+    let (output, report) = report(&[&UPLOADS[..], &["--target", &target, "--seed", "255"]].concat());
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(stdout(&output).contains("LEFT BEHIND: up to 2 files loadtest-ff-*"), "{output:?}");
+    assert_eq!(report["errors"].as_array().unwrap().len(), 0, "{report}");
+    // That of the first session, and one of each other.
+    assert!(stdout(&output).contains("LEFT BEHIND: up to 3 files loadtest-ff-*"), "{output:?}");
+}
+
+/// What a server lets its clients do with what they stored is found out, and uploads go on within that.
+#[test]
+fn a_server_that_is_a_drop_box_can_be_stored_to() {
+    for (deletes_nothing, sends_nothing_stored) in [(false, false), (true, false), (true, true)] {
+        let faults =
+            Faults { overwrites_nothing: true, deletes_nothing, sends_nothing_stored, ..Faults::default() };
+        let target = format!("ftp://{}", fake::start(faults));
+        let (output, report) = report(&[&UPLOADS[..], &["--target", &target, "--seed", "255"]].concat());
+        let text = stdout(&output);
+        assert_eq!(report["errors"].as_array().unwrap().len(), 0, "{text}");
+        // Each session more than one.
+        let units = report["units"].as_u64().unwrap();
+        assert!(units > 2, "{text}");
+        assert!(text.contains(" 2 of "), "{text}");
+        assert_eq!(text.contains("sends nobody what was stored"), sends_nothing_stored, "{text}");
+        let stored = text.lines().find_map(|line| line.trim().strip_suffix(" uploads stored")).unwrap();
+        // All of them are there, and that of the first session.
+        let left = stored.parse::<u64>().unwrap() + 1;
+        let told = text.contains(&format!("LEFT BEHIND: up to {left} files loadtest-ff-* that were stored"));
+        assert_eq!(told, deletes_nothing, "{text}");
+        assert_eq!(output.status.code(), Some(i32::from(deletes_nothing)), "{text}");
+    }
 }
 
 #[test]

@@ -3,11 +3,13 @@
 
 mod support;
 
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use serde_json::Value;
 use support::{Ringftpd, descriptors, loadtest, report, ringftpd, stderr, stdout};
 
 #[track_caller]
@@ -18,6 +20,7 @@ fn runs(arguments: &[&str]) -> String {
     assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
     assert!(report["units"].as_u64().unwrap() > 0, "{text}");
     assert!(report["server"]["processor_s"].as_f64().unwrap() > 0.0, "{report}");
+    assert_eq!(report["server"]["name"], "ringftpd", "{report}");
     assert!(text.contains("seed ") && text.contains("tester: "), "{text}");
     text
 }
@@ -35,8 +38,16 @@ fn sessions_and_commands() {
 
 #[test]
 fn storms() {
-    let text = runs(&["pasv", "--sessions", "300", "--duration", "100ms"]);
-    assert!(text.contains("300 sessions"), "{text}");
+    let (output, report) = report(&["pasv", "--sessions", "300", "--duration", "100ms"]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(text.contains("300 sessions") && text.contains(" storms, from ready to done "), "{text}");
+    // Getting ready is no part of a storm, and what comes after the last one is no part of the time.
+    let (storms, seconds) = (&report["storms"], |of: &Value, key: &str| of[key].as_f64().unwrap());
+    let (took_s, units) = (seconds(storms, "took_s"), seconds(&report, "units"));
+    assert_eq!(units, 300.0 * seconds(storms, "count"), "{report}");
+    assert!(0.0 < took_s && took_s < seconds(&report, "measured_s"), "{report}");
+    assert!((seconds(storms, "units_per_s") * took_s - units).abs() < 0.01, "{report}");
     let text = runs(&["connect-back", "--sessions", "300", "--duration", "100ms"]);
     assert!(text.contains("connect-backs from"), "{text}");
 }
@@ -72,6 +83,8 @@ fn idle_sessions_are_all_there_when_memory_is_looked_at() {
     assert_eq!(report["units"].as_u64(), Some(300), "{report}");
     assert!(report["server"]["memory_bytes_per_session"].as_f64().unwrap() > 0.0, "{report}");
     assert!(stdout(&output).contains("memory for each session"));
+    // They come once: that is no rate.
+    assert!(report["units_per_s"].is_null(), "{report}");
 }
 
 #[test]
@@ -94,6 +107,19 @@ fn a_server_that_leaves_entries_out_is_told() {
     let output = loadtest(&["list", "--entries", "100", "--duration", "200ms", "--server", &server]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(stderr(&output).contains("of a directory of 100 entries"), "{output:?}");
+}
+
+/// The server that stands beside this program is not a command line that somebody wrote.
+#[test]
+fn a_blank_in_the_programs_path_is_part_of_it() {
+    let own = Path::new(env!("CARGO_BIN_EXE_loadtest"));
+    let folder = tempfile::Builder::new().prefix("a b ").tempdir_in(own.parent().unwrap()).unwrap();
+    std::fs::hard_link(own, folder.path().join("loadtest")).unwrap();
+    std::fs::hard_link(ringftpd(), folder.path().join("ringftpd")).unwrap();
+    let mut command = Command::new(folder.path().join("loadtest"));
+    let output =
+        command.args(["noop", "--sessions", "2", "--warmup", "0s", "--duration", "100ms"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
 #[test]
@@ -122,7 +148,8 @@ fn what_makes_no_sense_is_refused_in_one_line() {
         (&["fxp", "--target", "ftp://127.0.0.1:1/x"], "--target2"),
         (&["small-files", "--target", "ftp://127.0.0.1:1"], "name it in the target"),
         (&["small-files", "--target", "ftp://[::1]:1"], "as ftp://[::1]:1/file"),
-        (&["login", "--server", "/no/such/server"], "cannot start"),
+        (&["login", "--server", "/no/such/server"], "cannot start /no/such/server"),
+        (&["login", "--server", "/bin/true {port}"], "ended at its start"),
         (&["noop", "--workers", "100000000"], "at most --workers "),
         (&["list", "--pipeline", "2"], "takes no --pipeline"),
         (&["pasv", "--warmup", "1s"], "takes no --warmup"),

@@ -93,6 +93,17 @@ fn a_server_that_is_not_there_is_told() {
     assert!(said.contains("Connection refused"), "{said}");
 }
 
+/// Of two servers, the one that fails is named.
+#[test]
+fn which_of_two_servers_fails_is_told() {
+    let good = format!("ftp://{}/file", fake::start(Faults::default()));
+    let arguments = ["fxp", "--target", &good, "--target2", "ftp://127.0.0.1:1/file"];
+    let output = support::loadtest(&arguments);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let said = support::stderr(&output);
+    assert!(said.contains("the first session with ftp://127.0.0.1:1 (127.0.0.1:1) failed"), "{said}");
+}
+
 #[test]
 fn a_server_that_falls_silent_in_the_run_is_told_with_what_was_measured_until_then() {
     let target = fake::start(Faults { silent_from_noop: Some(50), ..Faults::default() });
@@ -113,8 +124,27 @@ fn a_process_or_a_control_group_that_is_not_there_is_told() {
     };
     let said = refused(&["--server-pid", "2147483647"]);
     assert!(said.contains("--server-pid 2147483647 is no process"), "{said}");
-    let said = refused(&["--server-cgroup", "/no/such/group"]);
+    let own = std::process::id().to_string();
+    let said = refused(&["--server-pid", &own, "--server-cgroup", "/no/such/group"]);
     assert!(said.contains("--server-cgroup /no/such/group is none"), "{said}");
+    // Whoever listens here has started the tester, and tells nothing of the server.
+    let said = refused(&["--server-cgroup", "/no/such/group"]);
+    assert!(said.contains(&format!("is process {own}")), "{said}");
+}
+
+/// As the first process of a machine does for services: the server is not the one that listens, which started this tester, too.
+#[test]
+fn who_listens_for_a_server_is_not_taken_for_it() {
+    let target = fake::start(Faults::default());
+    let report = tempfile::NamedTempFile::new().unwrap();
+    let path = report.path().to_str().unwrap();
+    let output = loadtest(&["noop", "--duration", "100ms", "--json", path], target);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = support::stdout(&output);
+    assert!(text.contains(&format!("what listens on {target} is process {}", std::process::id())), "{text}");
+    assert!(text.contains("--server-pid"), "{text}");
+    let report: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert!(report["server"].is_null(), "{report}");
 }
 
 /// Uploads come into the directory that is listed, and are no errors of the listing.
@@ -202,6 +232,31 @@ fn a_server_that_says_first_that_it_will_be_ready_is_waited_for() {
     let said =
         refusal(server(|mut connection| while connection.write_all(b"120 In a minute.\r\n").is_ok() {}));
     assert!(said.contains("greeting: 120 In a minute."), "{said}");
+}
+
+/// Servers say in many ways that they do not know the newer commands.
+#[test]
+fn a_server_that_knows_only_the_older_commands_for_data_is_asked_by_them() {
+    let short = ["--sessions", "2", "--duration", "100ms"];
+    for said in ["501 What?", "522 Not that protocol.", "550 No."] {
+        let start =
+            || format!("ftp://{}/file", fake::start(Faults { extended: Some(said), ..Faults::default() }));
+        for scenario in ["small-files", "connect-back"] {
+            let output = support::loadtest(&[&[scenario, "--target", &start()], &short[..]].concat());
+            assert_eq!(output.status.code(), Some(0), "{scenario}, {said}: {output:?}");
+        }
+        let two = ["fxp", "--target", &start(), "--target2", &start()];
+        let output = support::loadtest(&[&two[..], &short[..]].concat());
+        assert_eq!(output.status.code(), Some(0), "{said}: {output:?}");
+    }
+}
+
+#[test]
+fn a_server_that_does_not_listen_for_data_can_be_tested_in_active_mode() {
+    let target = format!("ftp://{}/file", fake::start(Faults { only_active: true, ..Faults::default() }));
+    let arguments = ["connect-back", "--target", &target, "--sessions", "2", "--duration", "100ms"];
+    let output = support::loadtest(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use protocol::reply::{Code, ReceivedReply, ReplyDecoder};
 use runtime::Stream;
 
 use super::connect;
+use super::unread::Unread;
 use crate::failure::{Cause, Failure};
 use crate::measure::Step;
 use crate::plan::{DataMode, Side};
@@ -38,7 +39,7 @@ pub(crate) struct Control {
     stream: Stream,
     decoder: ReplyDecoder,
     /// What came behind the last reply.
-    unread: Vec<u8>,
+    unread: Unread,
     /// The reply that ends a transfer came before its data connection was looked at.
     pub(super) ended: bool,
 }
@@ -56,8 +57,15 @@ impl Control {
         slot.done(Step::Connect, began);
         let decoder = ReplyDecoder::new(LINE_BYTES_MAX, REPLY_BYTES_MAX);
         let data = slot.plan.data;
-        let mut control =
-            Self { slot: Rc::clone(slot), data, side, stream, decoder, unread: Vec::new(), ended: false };
+        let mut control = Self {
+            slot: Rc::clone(slot),
+            data,
+            side,
+            stream,
+            decoder,
+            unread: Unread::default(),
+            ended: false,
+        };
         let began = slot.at(Step::Greeting);
         // A server may say first that it will be ready (RFC 959 section 5.4); that is part of the wait, and of its timeout.
         if control.expect(&[220, 120]).await?.number() == 120 {
@@ -121,7 +129,7 @@ impl Control {
     /// Sends the lines of some commands, to which nothing was replied yet.
     pub(crate) async fn send_batch(&mut self, lines: &[u8]) -> Result<(), Failure> {
         if !self.unread.is_empty() {
-            return Err(self.slot.failed(Cause::Unasked(excerpt(&self.unread))));
+            return Err(self.slot.failed(Cause::Unasked(excerpt(self.unread.rest()))));
         }
         self.send_bytes(lines).await
     }
@@ -159,12 +167,11 @@ impl Control {
         poll_fn(|context| {
             loop {
                 if !self.unread.is_empty() {
-                    let mut unread = std::mem::take(&mut self.unread);
-                    let mut rest = unread.as_slice();
+                    let mut rest = self.unread.rest();
+                    let length = rest.len();
                     let found = next_reply(&mut self.decoder, &mut rest, &mut read);
-                    let used = unread.len() - rest.len();
-                    unread.drain(..used);
-                    self.unread = unread;
+                    let used = length - rest.len();
+                    self.unread.take(used);
                     if let Some(found) = found {
                         return Poll::Ready(found);
                     }
@@ -178,7 +185,7 @@ impl Control {
                 let found = RECEIVED.with_borrow(|buffer| {
                     let mut rest = &buffer[..length];
                     let found = next_reply(&mut self.decoder, &mut rest, &mut read);
-                    self.unread.extend_from_slice(rest);
+                    self.unread.add(rest);
                     found
                 });
                 if let Some(found) = found {

@@ -4,6 +4,7 @@ mod connect;
 mod control;
 mod data;
 mod transfer;
+mod unread;
 
 pub(crate) use connect::connect;
 pub(crate) use control::Control;

@@ -1,23 +1,30 @@
 //! Transfers.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
+use std::io;
 use std::ops::ControlFlow;
-use std::time::Instant;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use protocol::command::Command;
-use runtime::Stream;
-use runtime::end_long_turn;
+use runtime::{Stream, end_long_turn, sleep_until};
 
+use super::control::excerpt;
 use super::data::TRANSFER_ENDED;
 use super::{Control, DataEnd};
 use crate::content::Content;
-use crate::failure::Failure;
+use crate::failure::{Cause, Failure};
 use crate::measure::Step;
 
 /// So many pieces in a row, and the other sessions of the worker have their turn. The network may always be ready, and then nobody
 /// else would ever be, not even the clock.
 const PIECES_IN_A_ROW: u32 = 16;
+
+/// How long a server may take to say why it broke a data connection.
+const WHY_MAX: Duration = Duration::from_secs(1);
 
 /// What is received or sent at a time.
 const DATA_BYTES: usize = 256 * 1024;
@@ -65,7 +72,10 @@ impl Control {
                     received.map(|received| received.map(|length| (length, take(&buffer[..length]))))
                 })
             });
-            let (length, goes_on) = received.await.map_err(|error| self.slot.failed(error))?;
+            let (length, goes_on) = match received.await {
+                Ok(received) => received,
+                Err(error) => return Err(self.broken(error).await),
+            };
             if length == 0 {
                 break;
             }
@@ -109,7 +119,10 @@ impl Control {
                     stream.poll_send(context, &buffer[..size])
                 })
             });
-            let count = piece.await.map_err(|error| self.slot.failed(error))?;
+            let count = match piece.await {
+                Ok(count) => count,
+                Err(error) => return Err(self.broken(error).await),
+            };
             sent += count as u64;
             self.slot.touch(Instant::now());
             self.slot.moved(count as u64);
@@ -137,6 +150,27 @@ impl Control {
             }
         };
         Ok((stream, began))
+    }
+
+    /// The failure of a data connection that broke. Where the server says why, that is the failure: of a disk that is full, a client
+    /// sees the connection reset before it sees the reply.
+    async fn broken(&mut self, error: io::Error) -> Failure {
+        let slot = Rc::clone(&self.slot);
+        let failure = slot.failed(error);
+        if self.ended {
+            return failure;
+        }
+        let longest = WHY_MAX.min(slot.plan.timeout / 2);
+        let mut reply = pin!(self.reply(|reply| (reply.code, excerpt(reply.text))));
+        let mut end = pin!(sleep_until(Instant::now() + longest));
+        let said = poll_fn(|context| match reply.as_mut().poll(context) {
+            Poll::Ready(said) => Poll::Ready(said.ok()),
+            Poll::Pending => end.as_mut().poll(context).map(|()| None),
+        });
+        match said.await {
+            Some((code, text)) if code.number() >= 400 => slot.failed(Cause::Reply { code, text }),
+            _ => failure,
+        }
     }
 
     async fn end_transfer(&mut self, began: Instant) -> Result<(), Failure> {

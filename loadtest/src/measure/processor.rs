@@ -14,6 +14,10 @@ use serde::{Deserialize, Serialize};
 /// How often a process and its descendants are read again, where some came or went meanwhile.
 const READINGS_MAX: usize = 20;
 
+/// So long for each process that was looked at, it is not looked again at all of them only to have seen a server that dies: with thousands
+/// of them that takes a good part of a core, and disturbs what is measured.
+const GOOD_FOR_EACH: Duration = Duration::from_millis(10);
+
 /// A process's processor time: of all its threads, those that ended and the kernel's own for its rings among them, of
 /// its children, and of theirs. A second process may be added, where two servers do one work.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +32,9 @@ pub(crate) struct ProcessorClock {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ServerUsage {
     pub(crate) pid: i32,
+    /// The process's name.
+    #[serde(default)]
+    pub(crate) name: Option<String>,
     /// Processor time, in seconds.
     pub(crate) processor_s: f64,
     /// Processor time for each unit, in microseconds.
@@ -63,6 +70,11 @@ impl ProcessorClock {
 
     pub(crate) fn pid(&self) -> Pid {
         self.pid
+    }
+
+    /// Whether the server lives. That is seen by its process alone, whatever others it has started.
+    pub(crate) fn is_alive(&self) -> bool {
+        [Some(self.pid), self.other].into_iter().flatten().all(|pid| ended_children(pid).is_ok())
     }
 
     /// The processor time until now, read again until no process came or went meanwhile.
@@ -141,6 +153,12 @@ impl ProcessorSample {
         self.ended += ended;
         self.descendants.extend(descendants);
         Ok(())
+    }
+
+    /// How long nobody needs to look again, unless it is to be known to the moment.
+    pub(crate) fn is_good_for(&self) -> Duration {
+        let others = u32::try_from(self.descendants.len()).unwrap_or(u32::MAX);
+        GOOD_FOR_EACH.saturating_mul(others.saturating_add(1))
     }
 
     /// Whether something may be missing between `before` and this: processes that came and went are known by what their parents
@@ -226,6 +244,12 @@ fn descendants(pid: Pid) -> BTreeSet<Pid> {
     found
 }
 
+/// The name of a process, as the kernel knows it.
+pub(crate) fn process_name(pid: Pid) -> Option<String> {
+    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_ascii_end().escape_ascii().to_string())
+}
+
 /// Memory of a process, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Memory {
@@ -282,6 +306,7 @@ mod tests {
         let memory = memory(pid).unwrap();
         assert!(0 < memory.resident_bytes && memory.resident_bytes <= memory.peak_bytes);
         assert!(descriptors(pid).unwrap() >= 3);
+        assert!(process_name(pid).is_some_and(|name| name.starts_with("loadtest")));
     }
 
     #[test]
@@ -333,14 +358,38 @@ mod tests {
         assert!(clock.sample().is_err());
     }
 
-    #[test]
-    fn processes_that_come_and_go_are_told() {
-        let with = |pids: &[i32], ended, is_settled| ProcessorSample {
+    fn with(pids: &[i32], ended_ms: u64, is_settled: bool) -> ProcessorSample {
+        ProcessorSample {
             time: Duration::ZERO,
             descendants: pids.iter().copied().map(Pid::from_raw).collect(),
-            ended: Duration::from_millis(ended),
+            ended: Duration::from_millis(ended_ms),
             is_settled,
-        };
+        }
+    }
+
+    #[test]
+    fn many_processes_are_looked_at_seldom() {
+        assert_eq!(with(&[], 0, true).is_good_for(), Duration::from_millis(10));
+        let many: Vec<i32> = (2..2001).collect();
+        assert_eq!(with(&many, 0, true).is_good_for(), Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_process_that_nobody_has_asked_about_lives_no_more() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let clock = ProcessorClock::of(Pid::from_raw(child.id().try_into().unwrap()));
+        assert!(clock.is_alive());
+        assert!(!ProcessorClock::of(Pid::this()).and(Some(Pid::from_raw(i32::MAX))).is_alive());
+        child.kill().unwrap();
+        while clock.is_alive() {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+        assert!(!clock.is_alive());
+    }
+
+    #[test]
+    fn processes_that_come_and_go_are_told() {
         let before = with(&[7, 8], 10, true);
         assert!(!with(&[7, 8, 9], 10, true).may_have_missed_since(&before));
         assert!(with(&[7, 9], 10, true).may_have_missed_since(&before));

@@ -123,8 +123,12 @@ impl Recorder {
         }
     }
 
-    /// So many units of an open loop were due at `moment`, and a session had nothing to do and was called for them, or not.
-    pub(crate) fn due(&mut self, moment: Instant, count: u64, is_called: bool) {
+    /// So many units of an open loop were due at `moment` and begin at `now`, and a session had nothing to do and was called for them, or
+    /// not. What they waited for the tick that begins them is the tester's lateness.
+    pub(crate) fn due(&mut self, moment: Instant, now: Instant, count: u64, is_called: bool) {
+        if self.window.is_in_latencies(moment) {
+            record(&mut self.lateness, now.saturating_duration_since(moment));
+        }
         if self.window.contains(moment) {
             self.due += count;
             self.found_all_busy += if is_called { 0 } else { count };

@@ -5,10 +5,11 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use nix::errno::Errno;
 
-use super::{ErrorCount, Latency, Report, Tester};
-use crate::measure::{Recorder, ServerUsage, Step};
+use super::{ErrorCount, Latency, Report, Storms, Tester};
+use crate::limits::takes_sources;
+use crate::measure::{Recorder, ServerUsage, Step, Went};
 use crate::plan::Plan;
-use crate::scenario::{COMPARED_BY_FETCHING, COMPARED_BY_HASH, STORED, Scenario};
+use crate::scenario::{COMPARED_BY_FETCHING, COMPARED_BY_HASH, NOT_COMPARED, STORED, Scenario};
 
 /// Above this part of its cores the tester is as likely the bottleneck as the server.
 const SATURATED_SHARE: f64 = 0.9;
@@ -38,6 +39,7 @@ pub(crate) struct Findings {
     pub(crate) workers: usize,
     pub(crate) measured_s: f64,
     pub(crate) warmup_s: f64,
+    pub(crate) storms: Option<Went>,
     pub(crate) ended_early: Option<String>,
     pub(crate) leftovers: Vec<String>,
     pub(crate) connection_table_full: bool,
@@ -58,7 +60,7 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
         tester(recorder, processors, findings.tester_waited, findings.measured_s, findings.workers);
     tester.warnings.extend(not_kept_up(plan, recorder, units_per_s));
     tester.warnings.extend(all_busy(plan, recorder));
-    tester.warnings.extend(exhausted(plan.sources.len(), recorder));
+    tester.warnings.extend(exhausted(plan, recorder));
     tester.warnings.extend(findings.warnings);
     if findings.connection_table_full {
         tester.warnings.push(String::from(
@@ -85,7 +87,9 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
         measured_s: findings.measured_s,
         ended_early: findings.ended_early,
         units: recorder.units,
-        units_per_s,
+        // Each session of `idle` comes once, and as soon as it may.
+        units_per_s: (plan.scenario != Scenario::Idle).then_some(units_per_s),
+        storms: findings.storms.map(|went| storms(went, recorder.units)),
         units_unfinished: recorder.unfinished,
         bytes: recorder.bytes,
         latencies: latencies(recorder),
@@ -96,6 +100,12 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
         server,
         series: recorder.series.clone(),
     }
+}
+
+fn storms(went: Went, units: u64) -> Storms {
+    let took_s = went.took.as_secs_f64();
+    let units_per_s = if took_s > 0.0 { count(units) / took_s } else { 0.0 };
+    Storms { count: went.count, took_s, units_per_s }
 }
 
 fn pace(plan: &Plan) -> String {
@@ -151,10 +161,16 @@ fn not_kept_up(plan: &Plan, recorder: &Recorder, units_per_s: f64) -> Option<Str
     let (halfway, at_close) = recorder.backlog_halfway.zip(recorder.backlog_at_close)?;
     let grown = count(at_close.saturating_sub(halfway));
     let falls_behind = grown >= GROWN_MIN && grown >= GROWN_SHARE * count(recorder.due) / 2.0;
+    let or_the_sessions = if plan.scenario != Scenario::Upload && plan.stores_files() {
+        ". Or it was the sessions that were too few: one that compares what it stored begins nothing meanwhile, and more of them \
+         (--sessions) may do more"
+    } else {
+        ""
+    };
     falls_behind.then(|| {
         format!(
             "asked for {} a second, the server did {units_per_s:.1} with {} sessions: {halfway} units waited for their end halfway, \
-             and {at_close} at the close; latencies of such a run grow with its length",
+             and {at_close} at the close; latencies of such a run grow with its length{or_the_sessions}",
             plan.rate.unwrap_or_default(),
             plan.sessions
         )
@@ -174,10 +190,15 @@ fn all_busy(plan: &Plan, recorder: &Recorder) -> Option<String> {
 }
 
 /// What to say where the tester's own machine had no more of something, and no server's fault it was.
-fn exhausted(sources: usize, recorder: &Recorder) -> Vec<String> {
-    let ports = format!(
-        "local ports: more addresses to come from have more of them (--source-addresses, now {sources})"
-    );
+fn exhausted(plan: &Plan, recorder: &Recorder) -> Vec<String> {
+    let ports = if takes_sources(plan.server.address) {
+        let sources = plan.sources.len();
+        format!(
+            "local ports: more addresses to come from have more of them (--source-addresses, now {sources})"
+        )
+    } else {
+        String::from("local ports: fewer sessions, or fewer a second (--sessions, --rate), need fewer")
+    };
     let descriptors =
         String::from("descriptors: fewer sessions need fewer (--sessions), or allow it more (ulimit -n)");
     let kinds = [(Errno::EADDRNOTAVAIL, ports), (Errno::EMFILE, descriptors)];
@@ -200,6 +221,7 @@ fn remarks(scenario: Scenario, recorder: &Recorder) -> Vec<(String, u64)> {
         Some(stored) if [COMPARED_BY_HASH, COMPARED_BY_FETCHING].contains(&name) => {
             format!("of {stored} {name}{while_measured}")
         }
+        Some(stored) if name == NOT_COMPARED => format!("of {stored} {name}"),
         _ => name.to_owned(),
     };
     let mut remarks: Vec<_> = recorder.remarks.iter().map(|(&named, &count)| (name(named), count)).collect();
@@ -292,6 +314,7 @@ fn count(number: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
     use std::sync::Arc;
     use std::time::Instant;
 
@@ -323,10 +346,33 @@ mod tests {
         fail(Errno::ECONNREFUSED);
         fail(Errno::EADDRNOTAVAIL);
         fail(Errno::EADDRNOTAVAIL);
-        let warnings = exhausted(8, &recorder);
+        let mut plan = Plan::at_rate(1.0, recorder.window, 1);
+        plan.sources = vec![IpAddr::from([127, 0, 1, 1]); 8];
+        let warnings = exhausted(&plan, &recorder);
         assert!(warnings[0].starts_with("2 errors EADDRNOTAVAIL are the tester's"), "{warnings:?}");
         assert!(warnings[0].contains("--source-addresses, now 8"), "{warnings:?}");
         assert_eq!(warnings.len(), 1, "{warnings:?}");
+        // From there another machine is not reached.
+        plan.server.address.set_ip(IpAddr::from([192, 0, 2, 1]));
+        let warnings = exhausted(&plan, &recorder);
+        assert!(warnings[0].contains("local ports: fewer sessions"), "{warnings:?}");
+    }
+
+    /// Where sessions compare what they stored, they may be why units wait.
+    #[test]
+    fn what_falls_behind_is_not_put_on_the_server_alone() {
+        let (began, second) = (Instant::now(), Duration::from_secs(1));
+        let mut plan = Plan::at_rate(10.0, Window::of_starts(began, Duration::ZERO, 10 * second), 4);
+        let mut recorder = Recorder::new(plan.window, Arc::default());
+        (recorder.due, recorder.backlog_halfway, recorder.backlog_at_close) = (100, Some(10), Some(20));
+        let said = |plan: &Plan| not_kept_up(plan, &recorder, 8.0).unwrap();
+        assert!(!said(&plan).contains("--sessions"), "{}", said(&plan));
+        plan.scenario = Scenario::Fxp;
+        assert!(said(&plan).contains("more of them (--sessions)"), "{}", said(&plan));
+        plan.scenario = Scenario::Mixed;
+        assert!(!said(&plan).contains("--sessions"), "{}", said(&plan));
+        plan.mix = "upload=1".parse().unwrap();
+        assert!(said(&plan).contains("more of them (--sessions)"), "{}", said(&plan));
     }
 
     #[test]

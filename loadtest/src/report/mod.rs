@@ -38,7 +38,11 @@ pub(crate) struct Report {
     pub(crate) ended_early: Option<String>,
     /// Units that were completed while it was measured, whenever they began.
     pub(crate) units: u64,
-    pub(crate) units_per_s: f64,
+    /// None where they do not come over and over.
+    pub(crate) units_per_s: Option<f64>,
+    /// When all sessions went at once, where there are storms.
+    #[serde(default)]
+    pub(crate) storms: Option<Storms>,
     /// Units of an open loop that should have begun meanwhile and never ended; latencies have them for as long as they waited.
     #[serde(default)]
     pub(crate) units_unfinished: u64,
@@ -52,6 +56,15 @@ pub(crate) struct Report {
     pub(crate) tester: Tester,
     pub(crate) server: Option<ServerUsage>,
     pub(crate) series: Series,
+}
+
+/// The storms without what went before each of them, while sessions got ready.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Storms {
+    pub(crate) count: u64,
+    /// How long they went, taken together: each from when all sessions were ready to when the last was done.
+    pub(crate) took_s: f64,
+    pub(crate) units_per_s: f64,
 }
 
 /// The latencies of one step, in microseconds.

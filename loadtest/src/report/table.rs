@@ -40,8 +40,8 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
         )?;
     }
     write!(out, "\n  {} {}s", report.units, report.unit)?;
-    if report.scenario != Scenario::Idle {
-        write!(out, ", {:.1} a second", report.units_per_s)?;
+    if let Some(rate) = report.units_per_s {
+        write!(out, ", {rate:.1} a second")?;
     }
     if report.bytes > 0 && report.measured_s > 0.0 {
         #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
@@ -57,6 +57,16 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
         write!(out, ", {} that were due did not end", report.units_unfinished)?;
     }
     writeln!(out)?;
+    if let Some(storms) = &report.storms {
+        writeln!(
+            out,
+            "  {} storms, from ready to done {} in all: {:.1} {}s a second in them",
+            storms.count,
+            duration_text(storms.took_s * 1e6),
+            storms.units_per_s,
+            report.unit
+        )?;
+    }
     write_latencies(out, report)?;
     write_errors(out, report)?;
     for (name, count) in &report.remarks {
@@ -132,7 +142,11 @@ fn write_errors(out: &mut String, report: &Report) -> std::fmt::Result {
 }
 
 fn write_server(out: &mut String, server: &ServerUsage, unit: &str, shows_gib: bool) -> std::fmt::Result {
-    write!(out, "  server {}: {:.2} s of processor time", server.pid, server.processor_s)?;
+    write!(out, "  server {}", server.pid)?;
+    if let Some(name) = &server.name {
+        write!(out, " ({name})")?;
+    }
+    write!(out, ": {:.2} s of processor time", server.processor_s)?;
     if let Some(each) = server.processor_us_per_unit {
         write!(out, ", {each:.2} µs for each {unit}")?;
     }

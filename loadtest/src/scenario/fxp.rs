@@ -27,7 +27,8 @@ pub(super) async fn session(slot: Rc<Slot>) -> Result<(), Failure> {
         };
         let (path, content) = slot.file_at(from_side);
         let name = upload::name(&slot, to_side);
-        slot.leaves_a_file(to_side, true);
+        upload::make_room(&slot, to, to_side, &name).await?;
+        slot.leaves_a_file(to_side);
         let (send, store) = (Command::Retr(path), Command::Stor(&name));
         if (number / 2).is_multiple_of(2) {
             transfer(&slot, (&mut *from, &send), (&mut *to, &store)).await?;
@@ -42,7 +43,7 @@ pub(super) async fn session(slot: Rc<Slot>) -> Result<(), Failure> {
             });
         }
         slot.remark(upload::STORED);
-        upload::compare_and_delete(&slot, to, to_side, content).await?;
+        upload::compare_and_delete(&slot, to, to_side, &name, content).await?;
     }
     server.quit().await?;
     other.quit().await

@@ -50,6 +50,11 @@ fn can_be_mixed(scenario: Scenario) -> bool {
 }
 
 impl Mix {
+    /// Whether there are sessions of this kind.
+    pub(crate) fn has(&self, kind: Scenario) -> bool {
+        self.0.iter().any(|&(scenario, weight)| scenario == kind && weight > 0)
+    }
+
     fn choose(&self, number: u64) -> Scenario {
         let sum = self.0.iter().map(|&(_, weight)| u64::from(weight)).sum::<u64>();
         let mut left = number % sum.max(1);

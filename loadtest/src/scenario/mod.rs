@@ -17,7 +17,7 @@ mod upload;
 
 pub(crate) use list::listing;
 pub(crate) use mixed::Mix;
-pub(crate) use upload::{COMPARED_BY_FETCHING, COMPARED_BY_HASH, STORED};
+pub(crate) use upload::{COMPARED_BY_FETCHING, COMPARED_BY_HASH, NOT_COMPARED, STORED};
 
 use std::rc::Rc;
 
@@ -107,7 +107,9 @@ impl Scenario {
         match self {
             // The data connections of the passive storm are not counted: they go through a gate.
             Self::Login | Self::Noop | Self::Idle | Self::Pasv => 1,
-            Self::ConnectBack => 3,
+            // A listener and what it takes, beside the control connection; and two of those, with the data connection by which
+            // `fxp` compares.
+            Self::ConnectBack | Self::Fxp => 3,
             _ => 2,
         }
     }
@@ -148,6 +150,16 @@ impl Scenario {
     /// Whether it takes two servers.
     pub(crate) fn has_two_servers(self) -> bool {
         self == Self::Fxp
+    }
+
+    /// Whether servers listen for data connections.
+    pub(crate) fn has_servers_listen(self) -> bool {
+        self != Self::ConnectBack
+    }
+
+    /// Whether servers make data connections.
+    pub(crate) fn has_servers_connect(self) -> bool {
+        matches!(self, Self::ConnectBack | Self::Fxp)
     }
 
     /// Whether files are fetched.

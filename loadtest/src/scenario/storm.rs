@@ -19,7 +19,11 @@ pub(super) async fn rounds<R>(
             // A run that was given up ends soon: nobody waits out what the server does not answer.
             if slot.plan.is_stopped() { None } else { Some(slot.within_time(get_ready(&slot)).await) }
         };
-        slot.unhurried(slot.plan.rendezvous.meet(|| true)).await;
+        let all_go = || {
+            slot.plan.storms.begin(Instant::now());
+            true
+        };
+        slot.unhurried(slot.plan.rendezvous.meet(all_go)).await;
         let outcome = match ready {
             None => Ok(()),
             Some(Ok(ready)) => {
@@ -36,7 +40,11 @@ pub(super) async fn rounds<R>(
         if let Err(failure) = outcome {
             slot.record(&failure);
         }
-        let goes_on = slot.plan.rendezvous.meet(|| !slot.plan.is_over(Instant::now()));
+        let goes_on = slot.plan.rendezvous.meet(|| {
+            let now = Instant::now();
+            slot.plan.storms.end(now);
+            !slot.plan.is_over(now)
+        });
         if !slot.unhurried(goes_on).await {
             return Ok(());
         }

@@ -32,6 +32,8 @@ pub(crate) struct Faults {
     pub(crate) only_first_noop: bool,
     /// Every file after so many has other bytes.
     pub(crate) other_bytes_after: Option<u64>,
+    /// Files are so many times as long; the other bytes are then at the end.
+    pub(crate) longer: usize,
     /// No directory is listed.
     pub(crate) lists_nothing: bool,
     /// Directories are listed as if they were empty.
@@ -40,6 +42,18 @@ pub(crate) struct Faults {
     pub(crate) keeps_tails: bool,
     /// Every `STOR` is refused from this one on.
     pub(crate) refuses_to_store_from: Option<u64>,
+    /// Whoever fetches then what was stored is hung up on.
+    pub(crate) hangs_up_once_it_refuses: bool,
+    /// After so many good ones, the data connection of every transfer is reset in the middle, and this is the reply.
+    pub(crate) breaks: Option<(u64, &'static str)>,
+    /// Nothing is stored in the place of what is there.
+    pub(crate) overwrites_nothing: bool,
+    /// Nobody gets what was stored.
+    pub(crate) sends_nothing_stored: bool,
+    /// The answer to `EPSV` and `EPRT`, where the server does not know them.
+    pub(crate) extended: Option<&'static str>,
+    /// It listens for no data connection.
+    pub(crate) only_active: bool,
     /// Nothing is deleted.
     pub(crate) deletes_nothing: bool,
     /// To fetch what was stored takes that long.
@@ -56,7 +70,7 @@ pub(crate) struct Faults {
     pub(crate) surplus_replies: usize,
     /// One, to the first `NOOP`.
     pub(crate) surplus_reply_to_first: bool,
-    /// Data connections to the client come from this address.
+    /// Data connections to the client come from this address, but for that of the first file.
     pub(crate) connects_from: Option<Ipv4Addr>,
 }
 
@@ -80,6 +94,22 @@ struct State {
     /// The beginnings of what was stored.
     stored: Mutex<BTreeMap<String, Vec<u8>>>,
     whole_server: Mutex<()>,
+}
+
+impl State {
+    fn has(&self, name: &str) -> bool {
+        self.stored.lock().unwrap().contains_key(name)
+    }
+
+    fn refuses_to_store(&self) -> bool {
+        let number = self.uploads.load(Ordering::Relaxed);
+        self.faults.refuses_to_store_from.is_some_and(|from| number >= from)
+    }
+
+    fn breaks(&self) -> bool {
+        let number = self.uploads.load(Ordering::Relaxed) + self.sent.load(Ordering::Relaxed);
+        self.faults.breaks.is_some_and(|(good, _)| number >= good)
+    }
 }
 
 /// Starts one, for as long as the test lasts.
@@ -141,11 +171,22 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                     (0..state.faults.surplus_replies + one).try_for_each(|_| say(reply))?;
                 }
             }
-            "EPSV" => {
+            "EPSV" | "PASV" if state.faults.only_active => say("502 I do not listen.")?,
+            "EPSV" | "EPRT" if state.faults.extended.is_some() => say(state.faults.extended.unwrap())?,
+            "EPSV" | "PASV" => {
                 let listener = TcpListener::bind("127.0.0.1:0")?;
                 let port = listener.local_addr()?.port();
                 data = Data::Passive(listener);
-                say(&format!("229 Come in (|||{port}|)"))?;
+                match verb {
+                    "EPSV" => say(&format!("229 Come in (|||{port}|)"))?,
+                    _ => say(&format!("227 Come in (127,0,0,1,{},{})", port >> 8, port & 255))?,
+                }
+            }
+            "PORT" => {
+                let parts: Vec<u8> = argument.split(',').filter_map(|part| part.parse().ok()).collect();
+                let [a, b, c, d, high, low] = parts[..] else { return say("501 Where?") };
+                data = Data::Active(SocketAddr::from(([a, b, c, d], u16::from_be_bytes([high, low]))));
+                say("200 I shall.")?;
             }
             "EPRT" => {
                 let mut parts = argument.split('|').skip(2);
@@ -159,7 +200,22 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                 let was_there = state.stored.lock().unwrap().remove(argument).is_some();
                 say(if was_there { "250 It is gone." } else { "550 There is none." })?;
             }
-            "RETR" if state.stored.lock().unwrap().contains_key(argument) => {
+            "RETR" if state.faults.hangs_up_once_it_refuses && state.refuses_to_store() => return Ok(()),
+            "RETR" | "STOR" if state.breaks() => {
+                say("150 Here it begins.")?;
+                let mut connection = data.open(None)?;
+                let some =
+                    if verb == "RETR" { connection.write(b"what")? } else { connection.read(&mut [0; 4])? };
+                assert!(some > 0, "the client is gone");
+                socket2::SockRef::from(&connection).set_linger(Some(Duration::ZERO))?;
+                drop(connection);
+                // Not before the client has seen that.
+                sleep(Duration::from_millis(20));
+                say(state.faults.breaks.unwrap().1)?;
+            }
+            "RETR" if state.faults.sends_nothing_stored && state.has(argument) => say("550 It is kept.")?,
+            "STOR" if state.faults.overwrites_nothing && state.has(argument) => say("553 It is there.")?,
+            "RETR" if state.has(argument) => {
                 say("150 Here it is.")?;
                 sleep(state.faults.fetching_stored_takes);
                 let bytes = state.stored.lock().unwrap()[argument].clone();
@@ -178,12 +234,16 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                     "NLST" if state.faults.hides_files => String::new(),
                     "NLST" => state.stored.lock().unwrap().keys().map(|name| format!("{name}\r\n")).collect(),
                     "MLSD" => "type=file; one\r\ntype=file; two\r\n".to_owned(),
+                    _ if state.faults.longer > 0 => {
+                        let end = if is_other { "!" } else { "." };
+                        "what it always is".repeat(state.faults.longer) + end
+                    }
                     _ if is_other => "not what it was".to_owned(),
                     // Long enough not to be through before it is noticed.
                     _ if state.faults.then == Then::ATrickle => "w".repeat(1000),
                     _ => "what it always is".to_owned(),
                 };
-                let mut connection = data.open(state.faults.connects_from)?;
+                let mut connection = data.open(state.faults.connects_from.filter(|_| number > 0))?;
                 let then = if number < state.faults.good_ones { Then::TheFile } else { state.faults.then };
                 loop {
                     match then {
@@ -199,11 +259,11 @@ fn serve(state: &State, connection: TcpStream) -> std::io::Result<()> {
                 say("226 Done.")?;
             }
             "STOR" => {
-                let number = state.uploads.fetch_add(1, Ordering::Relaxed);
-                if state.faults.refuses_to_store_from.is_some_and(|from| number >= from) {
+                if state.refuses_to_store() {
                     say("550 No more.")?;
                     continue;
                 }
+                state.uploads.fetch_add(1, Ordering::Relaxed);
                 say("150 Go on.")?;
                 // Whatever became of the connection, the file is published: that is the fault of this server.
                 let (mut connection, mut kept) = (data.open(None)?, Vec::new());
