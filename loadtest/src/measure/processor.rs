@@ -266,11 +266,15 @@ pub(crate) fn memory(pid: Pid) -> Option<Memory> {
     Some(Memory { resident_bytes, peak_bytes: own.peak_bytes.max(resident_bytes) })
 }
 
-/// A process's memory, where what it shares with others counts by its share.
+/// A process's memory, where what it shares with others counts by its share. Without what is mapped of files: of its program the share
+/// would change whenever somebody else started or ended the same one.
 fn memory_by_shares(pid: Pid) -> Option<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-    let own = line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024;
+    let kibibytes = |name: &str| {
+        let line = rollup.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().trim_end_matches(" kB").parse::<u64>().ok()
+    };
+    let own = (kibibytes("Pss_Anon:")? + kibibytes("Pss_Shmem:")?) * 1024;
     Some(own + children(pid).into_iter().filter_map(memory_by_shares).sum::<u64>())
 }
 
