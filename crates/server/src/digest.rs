@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
 use std::thread;
 
 use md5::Md5;
@@ -74,13 +74,6 @@ fn for_each_chunk(
     cancelled: &AtomicBool,
     mut take: impl FnMut(&[u8]),
 ) -> Result<(), DigestError> {
-    static BEGUN: AtomicUsize = AtomicUsize::new(0);
-    /// Locked while one computes: no more do at a time than there are cores, however many wait for their disks.
-    static TURNS: LazyLock<Box<[Mutex<()>]>> = LazyLock::new(|| {
-        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        std::iter::repeat_with(Mutex::default).take(cores).collect()
-    });
-    let turn = &TURNS[BEGUN.fetch_add(1, Ordering::Relaxed) % TURNS.len()];
     let mut buffer = vec![0; READ_BYTES];
     loop {
         if cancelled.load(Ordering::Relaxed) {
@@ -89,13 +82,35 @@ fn for_each_chunk(
         match range.read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(length) => {
-                // It guards nothing that a panic could have broken.
-                let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+                let _turn = Turn::wait();
                 take(&buffer[..length]);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(DigestError::Io(error)),
         }
+    }
+}
+
+/// The right to compute: no more do at a time than there are cores, however many wait for their disks.
+struct Turn;
+
+static TURNS_FREE: LazyLock<Mutex<usize>> =
+    LazyLock::new(|| Mutex::new(thread::available_parallelism().map_or(1, NonZeroUsize::get)));
+static TURN_ENDED: Condvar = Condvar::new();
+
+impl Turn {
+    fn wait() -> Self {
+        let free = TURNS_FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = TURN_ENDED.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *TURNS_FREE.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        TURN_ENDED.notify_one();
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use protocol::reply::Reply;
 use protocol::session::{Transfer, TransferEnd, TransferKind, TransferType};
+use storage::StorageError;
 use transfer::{Progress, TransferError};
 
 use crate::logging::{TransferLog, TransferNote, loggable};
@@ -37,6 +38,8 @@ pub(crate) struct Record {
     began: Instant,
     log: Option<&'static TransferLog>,
     is_connected: Cell<bool>,
+    /// What it failed of is for the operator to mend, and not for the client.
+    is_own_fault: Cell<bool>,
 }
 
 impl Record {
@@ -61,6 +64,7 @@ impl Record {
             progress,
             log,
             is_connected: Cell::new(false),
+            is_own_fault: Cell::new(false),
         }
     }
 
@@ -97,13 +101,34 @@ impl Record {
         match error {
             TransferError::Stalled => self.counters.on_deadline(Passed::Stall),
             TransferError::Internal(_) => drop(self.failed_inside(&error)),
-            _ => {}
+            TransferError::Storage(_) | TransferError::Resources(_) | TransferError::StorageFull => {
+                self.is_own_fault.set(true);
+            }
+            TransferError::PeerReset
+            | TransferError::Network(_)
+            | TransferError::SourceShrank { .. }
+            | TransferError::QuotaExceeded
+            | TransferError::FileTooLarge => {}
         }
         replies::transfer(error)
     }
 
+    /// Its file could not be opened; gives the reply that says so.
+    pub(crate) fn refused(&self, error: StorageError) -> Reply {
+        // For more than there is anybody can ask.
+        self.is_own_fault.set(is_own_fault(error) && error != StorageError::Full);
+        replies::storage(error)
+    }
+
+    /// All bytes of an upload have come, and it could not get its name; gives the reply that says so.
+    pub(crate) fn not_stored(&self, error: StorageError) -> Reply {
+        self.is_own_fault.set(is_own_fault(error));
+        replies::storage(error)
+    }
+
     /// It failed for a reason that concerns nobody but the operator; gives the reply that says where to look.
     pub(crate) fn failed_inside(&self, error: &impl fmt::Display) -> Reply {
+        self.is_own_fault.set(true);
         tracing::error!(session = self.session.id, path = %loggable(self.path()), %error, "a transfer could not go on");
         replies::INTERNAL
     }
@@ -132,13 +157,13 @@ impl Record {
             (TransferEnd::Aborted, _) => {
                 tracing::info!(session, %peer, %user, what, %path, bytes, milliseconds, "transfer aborted");
             }
-            (TransferEnd::Failed(reply), _) if is_own_fault(reply) => {
+            (TransferEnd::Failed(reply), _) if self.is_own_fault.get() => {
                 tracing::warn!(session, %peer, %user, what, %path, bytes, milliseconds, reply = %shown(reply), "transfer failed");
             }
             (TransferEnd::Failed(reply), _) => {
                 tracing::info!(session, %peer, %user, what, %path, bytes, milliseconds, reply = %shown(reply), "transfer failed");
             }
-            (TransferEnd::Refused(reply), _) if is_own_fault(reply) => {
+            (TransferEnd::Refused(reply), _) if self.is_own_fault.get() => {
                 tracing::warn!(session, %peer, %user, what, %path, reply = %shown(reply), "transfer refused");
             }
             (TransferEnd::Refused(reply), _) => {
@@ -201,7 +226,12 @@ fn shown(reply: &Reply) -> impl fmt::Display + '_ {
     })
 }
 
-/// Whether the operator can mend it, and not the client.
-fn is_own_fault(reply: &Reply) -> bool {
-    matches!(reply.code().number(), 451 | 452 | 552)
+fn is_own_fault(error: StorageError) -> bool {
+    matches!(
+        error,
+        StorageError::System(_)
+            | StorageError::OutOfDescriptors
+            | StorageError::ReadOnly
+            | StorageError::Full
+    )
 }

@@ -51,9 +51,11 @@ pub(crate) enum Step {
     Ended(TransferEnd),
 }
 
-/// A step that is under way. Dropped, it is taken back: descriptors are closed, and an upload leaves nothing behind.
+/// A step that is under way. Dropped, it is taken back: descriptors are closed, and an upload leaves nothing behind. What cannot be
+/// taken back goes on to its end, and is recorded as it ended.
 pub(crate) struct Running {
-    future: Pin<Box<dyn Future<Output = Step>>>,
+    /// None once it is over.
+    future: Option<Pin<Box<dyn Future<Output = Step>>>>,
     record: Rc<Record>,
     can_be_aborted: bool,
 }
@@ -118,11 +120,16 @@ impl Running {
                 Err(error) => Step::Ended(record.ends(TransferEnd::Refused(record.failed_inside(&error)))),
             }
         });
-        Step::Wait(Self { future, record, can_be_aborted: true })
+        Step::Wait(Self { future: Some(future), record, can_be_aborted: true })
     }
 
     pub(crate) fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
-        self.future.as_mut().poll(context)
+        let Some(future) = &mut self.future else { return Poll::Pending };
+        let polled = future.as_mut().poll(context);
+        if polled.is_ready() {
+            self.future = None;
+        }
+        polled
     }
 
     /// Bytes moved so far.
@@ -133,6 +140,19 @@ impl Running {
     /// Whether it can be taken back. Publishing cannot: it is a matter of one system call, and what it made stays.
     pub(crate) fn can_be_aborted(&self) -> bool {
         self.can_be_aborted
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.can_be_aborted
+            && let Some(future) = self.future.take()
+            && runtime::current_backend().is_some()
+        {
+            runtime::spawn(async move {
+                future.await;
+            });
+        }
     }
 }
 
@@ -154,7 +174,7 @@ impl OpenTransfer {
         let record = Rc::clone(&self.record);
         // The place first: what is made before it has one is copied there as a whole, and most of it is room for waits.
         let future = Box::into_pin(Box::write(Box::new_uninit(), self.run(connector, options)));
-        Running { future, record, can_be_aborted: true }
+        Running { future: Some(future), record, can_be_aborted: true }
     }
 
     async fn run(self: Box<Self>, connector: DataConnector, options: TransferOptions) -> Step {
@@ -202,7 +222,7 @@ impl ReceivedUpload {
             sleep_until(settled_at).await;
             Step::Settled(self)
         });
-        Running { future, record, can_be_aborted: true }
+        Running { future: Some(future), record, can_be_aborted: true }
     }
 
     /// Gives the upload its name, once as much of it is on the disk as `sync` asks.
@@ -213,12 +233,12 @@ impl ReceivedUpload {
             let places = upload.places();
             let end = match places.blocking(move || upload.publish(sync)).await {
                 Ok(Ok(())) => TransferEnd::Complete,
-                Ok(Err(error)) => TransferEnd::Failed(replies::storage(error)),
+                Ok(Err(error)) => TransferEnd::Failed(step_record.not_stored(error)),
                 Err(error) => TransferEnd::Failed(step_record.failed_inside(&error)),
             };
             Step::Ended(step_record.ends(end))
         });
-        Running { future, record, can_be_aborted: false }
+        Running { future: Some(future), record, can_be_aborted: false }
     }
 }
 
@@ -310,7 +330,7 @@ fn refused(error: StorageError, record: &Record) -> Step {
     );
     let reply = match error {
         StorageError::NotADirectory if is_machine_listing => replies::NOT_A_DIRECTORY_FOR_MLSD,
-        error => replies::storage(error),
+        error => record.refused(error),
     };
     Step::Ended(record.ends(TransferEnd::Refused(reply)))
 }

@@ -256,6 +256,27 @@ fn an_upload_whose_client_goes_while_it_is_published_is_recorded_as_whole() {
     server.stop();
 }
 
+/// A session does not wait for ever for a disk, and what was begun there cannot be taken back.
+#[test]
+fn an_upload_that_outlasts_its_session_is_recorded_as_it_ends() {
+    let Some(system) = SlowFileSystem::mount() else { return };
+    let server = Server::start(system.root(), &["--anonymous", "write", "--idle-timeout", "1"]);
+    let mut client = Client::log_in(server.address());
+    let mut data = client.opens_data();
+    system.shut_syncing();
+    client.says(format!("APPE {WRITTEN}"), 150);
+    data.write_all(b"whole").expect("sent");
+    drop(data);
+    // With no policy at all: where a daemon has the disk, it is asked.
+    system.wait_until_asked();
+    client.resets();
+    server.logs("\"message\":\"ended\"", 1);
+    system.open();
+    server.logs("\"message\":\"received\"", 1);
+    assert!(!server.log().iter().any(|line| line.contains("aborted")), "{:?}", server.log());
+    server.stop();
+}
+
 /// While its file is read, a client may still be heard: it gives up.
 #[test]
 fn a_read_that_takes_its_time_can_be_aborted() {

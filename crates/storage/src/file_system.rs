@@ -16,7 +16,7 @@ pub enum FileSystemKind {
     Memory,
     /// Upon another file system, whose page cache it uses: overlayfs, which containers run on.
     Stacked,
-    /// In a process of this machine: FUSE. What the page cache holds is sent without asking the process; what is written
+    /// In a process of this machine: FUSE. Even for what the page cache holds, the process may be asked first; what is written
     /// goes to it at once.
     UserSpace,
     /// On another machine, or shared with others: NFS, SMB, 9P, Ceph, GFS2. Even for what the page cache holds, the other machine may be asked first.
