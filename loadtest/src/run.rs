@@ -93,7 +93,7 @@ pub(crate) fn run(scenario: Scenario, options: &RunOptions) -> anyhow::Result<Re
         storms: watched.storms,
         ended_early: watched.ended_early,
         connection_table_full: limits::connection_table_is_full(),
-        tester_processor_s: watched.tester.as_secs_f64(),
+        tester_share: watched.tester_share,
         tester_waited: watched.tester_waited,
         warnings: setup.notes.into_iter().chain(watched.warnings).collect(),
         ..Findings::default()
@@ -162,11 +162,16 @@ struct Watched {
     warmed_up: Duration,
     storms: Option<Went>,
     ended_early: Option<String>,
-    tester: Duration,
+    /// Its processor time as a part of the time over which that was taken: in storms until after the last of them.
+    tester_share: f64,
     /// How long it waited for cores.
     tester_waited: Duration,
     server: ServerWatched,
     warnings: Vec<String>,
+}
+
+fn share(taken: Duration, of: Duration) -> f64 {
+    if of.is_zero() { 0.0 } else { taken.as_secs_f64() / of.as_secs_f64() }
 }
 
 /// What the tester and the server had taken at a moment.
@@ -268,7 +273,7 @@ impl Watcher<'_> {
             warmed_up: window.opens.min(after.moment) - window.began,
             storms: self.plan.storms.until(after.moment),
             ended_early,
-            tester: after.tester.saturating_sub(before.tester),
+            tester_share: share(after.tester.saturating_sub(before.tester), after.moment - before.moment),
             tester_waited: after.tester_waited.saturating_sub(before.tester_waited),
             server: ServerWatched {
                 processor: after.server_time_since(&before),

@@ -73,7 +73,9 @@ impl Setup {
         let split = cores(&allowed, for_server.max(1));
         let tester = if options.target.is_some() { &allowed } else { &split.tester };
         limits::check_workers(options.workers, tester.len(), options.target.is_some())?;
+        // One without a session would have nothing to do.
         let workers = options.workers.unwrap_or(tester.len());
+        let workers = options.sessions.map_or(workers, |sessions| workers.min(sessions.max(1)));
         let server_workers = options.target.is_none().then_some(options.server.server_workers);
         let limits::Held { sessions, data_connections, note } =
             limits::check_descriptors(scenario, options.sessions, workers, server_workers)?;
@@ -83,7 +85,6 @@ impl Setup {
         if options.target.is_none() {
             check_room(scenario, options, sessions)?;
         }
-        // One without a session would have nothing to do.
         let workers = workers.min(sessions);
         let seed = options.seed.unwrap_or_else(seed_of_the_clock);
 

@@ -42,11 +42,17 @@ pub fn in_the_background<T: Send>(job: impl FnOnce() -> T + Send) -> io::Result<
     thread::scope(|scope| {
         let named = thread::Builder::new().name("background".to_owned());
         let thread = named.spawn_scoped(scope, || {
-            let _ = rustix::process::setpriority_process(None, NICENESS);
+            step_back();
             job()
         })?;
         Ok(thread.join().unwrap_or_else(|payload| resume_unwind(payload)))
     })
+}
+
+/// Lowers the calling thread's claim, from wherever the process was started with. Where that cannot be, it shares on equal terms.
+fn step_back() {
+    let own = rustix::process::getpriority_process(None).unwrap_or_default();
+    let _ = rustix::process::setpriority_process(None, own.saturating_add(NICENESS));
 }
 
 /// Threads that do jobs on behalf of `K`s, which take turns.
@@ -184,9 +190,9 @@ impl<K> Shared<K> {
 impl<K: Clone + Eq + Hash> Shared<K> {
     /// The life of one thread.
     fn serve(&self) {
-        // A thread that cannot be widened or set back shares a worker's core on equal terms: slower, and right.
+        // A thread that cannot be widened shares a worker's core: slower, and right.
         drop(self.mask.apply());
-        let _ = rustix::process::setpriority_process(None, NICENESS);
+        step_back();
         while let Some(job) = self.next_job() {
             job();
         }

@@ -43,7 +43,8 @@ pub(crate) struct Findings {
     pub(crate) ended_early: Option<String>,
     pub(crate) leftovers: Vec<String>,
     pub(crate) connection_table_full: bool,
-    pub(crate) tester_processor_s: f64,
+    /// Of one core.
+    pub(crate) tester_share: f64,
     pub(crate) tester_waited: Duration,
     pub(crate) warnings: Vec<String>,
     pub(crate) server: Option<ServerUsage>,
@@ -54,10 +55,14 @@ pub(crate) fn assemble(plan: &Plan, recorder: &Recorder, findings: Findings) -> 
     // A run may end before anything was measured.
     let each_second =
         |amount: f64| if findings.measured_s > 0.0 { amount / findings.measured_s } else { 0.0 };
-    let (units_per_s, processors) =
-        (each_second(count(recorder.units)), each_second(findings.tester_processor_s));
-    let mut tester =
-        tester(recorder, processors, findings.tester_waited, findings.measured_s, findings.workers);
+    let units_per_s = each_second(count(recorder.units));
+    let mut tester = tester(
+        recorder,
+        findings.tester_share,
+        findings.tester_waited,
+        findings.measured_s,
+        findings.workers,
+    );
     tester.warnings.extend(not_kept_up(plan, recorder, units_per_s));
     tester.warnings.extend(all_busy(plan, recorder));
     tester.warnings.extend(exhausted(plan, recorder));

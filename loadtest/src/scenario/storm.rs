@@ -20,7 +20,10 @@ pub(super) async fn rounds<R>(
             if slot.plan.is_stopped() { None } else { Some(slot.within_time(get_ready(&slot)).await) }
         };
         let all_go = || {
-            slot.plan.storms.begin(Instant::now());
+            // Else nobody got ready.
+            if !slot.plan.is_stopped() {
+                slot.plan.storms.begin(Instant::now());
+            }
             true
         };
         slot.unhurried(slot.plan.rendezvous.meet(all_go)).await;

@@ -25,6 +25,9 @@ pub(crate) const STORED: &str = "uploads stored";
 pub(crate) const COMPARED_BY_HASH: &str = "uploads compared by hash";
 pub(crate) const COMPARED_BY_FETCHING: &str = "uploads compared by fetching them";
 /// And those that nobody may look at.
+/// The server overwrites nothing.
+const DELETED_BEFORE: &str =
+    "files deleted before the next could take their name, which took a part of the time of its upload";
 pub(crate) const NOT_COMPARED: &str =
     "uploads were to be compared, and the server sends nobody what was stored";
 
@@ -109,6 +112,7 @@ pub(super) async fn make_room(
     match slot.unmeasured(control.command(&Command::Dele(path), &[250])).await {
         Ok(_) => {
             slot.leaves_no_file(side);
+            slot.remark(DELETED_BEFORE);
             Ok(true)
         }
         // There may have been none, and else the upload will be refused.

@@ -41,7 +41,7 @@ fn write(out: &mut String, findings: &Findings) -> std::fmt::Result {
         writeln!(out, "<p class=\"bad\"><b>{name} could not be started</b>: {}</p>", text(why))?;
     }
     write_targets(out, findings)?;
-    writeln!(out, "<section><h2>What ringftpd loses</h2>\n<ul>")?;
+    writeln!(out, "<section><h2>What ringftpd loses, or may</h2>\n<ul>")?;
     let lost: Vec<String> = findings.compared.iter().flat_map(losses).collect();
     if lost.is_empty() {
         writeln!(out, "<li>Nothing of what is measured here.</li>")?;

@@ -19,7 +19,7 @@ time is the kernel's account of the server's control group: what a server forks,
 The *roofline* answers the same packets with canned replies: no parsing, no checks, no files (`benches/programs/src/bin/roofline.rs`). It
 is what the kernel's own work costs. The *best peer* is, in each table by itself, the other FTP server with the lowest figure.
 Latencies are of a closed loop: they compare servers under a load that each can carry, and say nothing about overload. Where the load's own
-core was full, or late, rates and latencies are as much the load's as the server's: they carry a †, and nothing is concluded from them. There is a p99
+core was full, or late, in a run, rates and latencies are as much the load's as the server's: they carry a †, and nothing is concluded from such a run. There is a p99
 only of five hundred units and more.
 The same with bars: [benchmarks.html](benchmarks.html).
 ";
@@ -69,7 +69,7 @@ fn write_targets(out: &mut String, findings: &Findings) -> std::fmt::Result {
 }
 
 fn write_losses(out: &mut String, findings: &Findings) -> std::fmt::Result {
-    writeln!(out, "\n## What ringftpd loses\n")?;
+    writeln!(out, "\n## What ringftpd loses, or may\n")?;
     let losses: Vec<String> = findings.compared.iter().flat_map(losses).collect();
     if losses.is_empty() {
         writeln!(out, "Nothing of what is measured here.")?;
@@ -93,8 +93,15 @@ pub(crate) fn losses(compared: &Compared) -> Vec<String> {
         losses.push(format!("`{name}`: {what} is {:.2} of {}'s.", 1.0 / row.to_own, row.name));
     }
     // Of sessions that do nothing neither says anything.
-    let is_timed = compared.scenario.figure != Figure::Memory && !own.is_doubtful;
-    for row in rows.iter().filter(|row| is_timed && row.part == Part::Peer && !row.is_doubtful) {
+    let is_timed = compared.scenario.figure != Figure::Memory;
+    let peers = || rows.iter().filter(|row| is_timed && row.part == Part::Peer);
+    let undecided: Vec<&str> = peers().filter(|row| row.rate_to_own.is_none()).map(|row| row.name).collect();
+    if !undecided.is_empty() {
+        let names = undecided.join(", ");
+        losses
+            .push(format!("`{name}`: undecided whether {names} are quicker: the load was at its own limit."));
+    }
+    for row in peers() {
         if let Some(ratio) = row.rate_to_own.filter(|ratio| *ratio > 1.02) {
             let unit = compared.scenario.unit;
             losses

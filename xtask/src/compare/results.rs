@@ -35,7 +35,7 @@ pub(crate) struct Row {
     pub(crate) p99_us: Option<f64>,
     /// The figure that is compared.
     pub(crate) figure: f64,
-    /// The figure in ours, as median of the pairs, and so the rate and the latency.
+    /// The figure in ours, as median of the pairs; and so the rate and the latency, of pairs that tell of them.
     pub(crate) to_own: f64,
     pub(crate) rate_to_own: Option<f64>,
     pub(crate) p99_to_own: Option<f64>,
@@ -43,7 +43,7 @@ pub(crate) struct Row {
     pub(crate) to_best_peer: Option<f64>,
     pub(crate) errors: f64,
     pub(crate) complaint: Option<String>,
-    /// Its rate and its latencies are the load's as much as its own.
+    /// In a run of its, rate and latencies are the load's as much as its own.
     pub(crate) is_doubtful: bool,
 }
 
@@ -70,8 +70,8 @@ impl Compared {
             let row = row(entry.name, entry.part, figure, &runs);
             rows.extend(row.map(|row| Row {
                 to_own,
-                rate_to_own: entry.to_own(|run| run.rate),
-                p99_to_own: entry.to_own(|run| run.p99_us),
+                rate_to_own: entry.to_own(|run| run.rate.filter(|_| run.doubts.is_empty())),
+                p99_to_own: entry.to_own(|run| run.p99_us.filter(|_| run.doubts.is_empty())),
                 ..row
             }));
         }
