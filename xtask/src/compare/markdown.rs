@@ -19,7 +19,7 @@ time is the kernel's account of the server's control group: what a server forks,
 The *roofline* answers the same packets with canned replies: no parsing, no checks, no files (`benches/programs/src/bin/roofline.rs`). It
 is what the kernel's own work costs. The *best peer* is, in each table by itself, the other FTP server with the lowest figure.
 Latencies are of a closed loop: they compare servers under a load that each can carry, and say nothing about overload. Where the load's own
-core was full, or late, in a run, rates and latencies are as much the load's as the server's: they carry a †, and nothing is concluded from such a run. There is a p99
+core was full, or late, in a run, rates and latencies are as much the load's as the server's: they carry a †, and a server is at least as good as it looks there. There is a p99
 only of five hundred units and more.
 The same with bars: [benchmarks.html](benchmarks.html).
 ";

@@ -35,7 +35,7 @@ pub(crate) struct Row {
     pub(crate) p99_us: Option<f64>,
     /// The figure that is compared.
     pub(crate) figure: f64,
-    /// The figure in ours, as median of the pairs; and so the rate and the latency, of pairs that tell of them.
+    /// The figure in ours, as median of the pairs; and so the rate and the latency, of pairs that decide them.
     pub(crate) to_own: f64,
     pub(crate) rate_to_own: Option<f64>,
     pub(crate) p99_to_own: Option<f64>,
@@ -70,8 +70,8 @@ impl Compared {
             let row = row(entry.name, entry.part, figure, &runs);
             rows.extend(row.map(|row| Row {
                 to_own,
-                rate_to_own: entry.to_own(|run| run.rate.filter(|_| run.doubts.is_empty())),
-                p99_to_own: entry.to_own(|run| run.p99_us.filter(|_| run.doubts.is_empty())),
+                rate_to_own: entry.decided_to_own(|run| run.rate, |one, other| one > other),
+                p99_to_own: entry.decided_to_own(|run| run.p99_us, |one, other| one < other),
                 ..row
             }));
         }
@@ -118,6 +118,25 @@ impl Entry {
 
     fn to_own(&self, of: impl Fn(&Figures) -> Option<f64> + Clone) -> Option<f64> {
         median(self.ratios_to_own(of))
+    }
+
+    /// The same of the pairs that decide which of the two is better. Where the load was at its limit, a server is at least as good as
+    /// it looks: so it is decided that it is better, and never that it is worse.
+    fn decided_to_own(
+        &self,
+        of: impl Fn(&Figures) -> Option<f64>,
+        is_better: impl Fn(f64, f64) -> bool,
+    ) -> Option<f64> {
+        median(self.pairs.iter().filter_map(|(own, theirs)| {
+            let (mine, other) = (of(own)?, of(theirs)?);
+            let decides = match (own.doubts.is_empty(), theirs.doubts.is_empty()) {
+                (true, true) => true,
+                (false, true) => is_better(mine, other),
+                (true, false) => is_better(other, mine),
+                (false, false) => false,
+            };
+            (decides && mine > 0.0).then_some(other / mine)
+        }))
     }
 }
 
@@ -190,6 +209,25 @@ mod tests {
         assert_eq!(compared.rows().len(), 4);
         assert_eq!(compared.own_to(Part::Roofline), Some((1.0, 2.0)));
         assert_eq!(compared.failures().collect::<Vec<_>>(), [("ringftpd", "it was killed"), ("none", "why")]);
+    }
+
+    #[test]
+    fn where_the_load_is_at_its_limit_a_server_is_at_least_as_good_as_it_looks() {
+        let at = |rate, at_its_limit: bool| Figures {
+            rate: Some(rate),
+            doubts: at_its_limit.then(|| String::from("the load was full")).into_iter().collect(),
+            ..run(1.0)
+        };
+        let ratio = |own, theirs| {
+            let entry = Entry { name: "one", part: Part::Peer, pairs: vec![(own, theirs)], failure: None };
+            entry.decided_to_own(|run| run.rate, |one, other| one > other)
+        };
+        assert_eq!(ratio(at(10.0, false), at(5.0, false)), Some(0.5));
+        assert_eq!(ratio(at(10.0, true), at(5.0, false)), Some(0.5), "ours is quicker, or quicker still");
+        assert_eq!(ratio(at(10.0, true), at(20.0, false)), None);
+        assert_eq!(ratio(at(10.0, false), at(20.0, true)), Some(2.0));
+        assert_eq!(ratio(at(10.0, false), at(5.0, true)), None);
+        assert_eq!(ratio(at(10.0, true), at(20.0, true)), None);
     }
 
     #[test]
