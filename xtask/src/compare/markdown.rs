@@ -99,7 +99,7 @@ pub(crate) fn losses(compared: &Compared) -> Vec<String> {
     if !undecided.is_empty() {
         let names = undecided.join(", ");
         losses
-            .push(format!("`{name}`: undecided whether {names} are quicker: the load was at its own limit."));
+            .push(format!("`{name}`: undecided who is quicker, as the load was at its own limit: {names}."));
     }
     for row in peers() {
         if let Some(ratio) = row.rate_to_own.filter(|ratio| *ratio > 1.02) {
