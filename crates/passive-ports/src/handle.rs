@@ -101,15 +101,24 @@ impl<H: Copy> ShardHandle<H> {
 
     /// A connection from `peer` was accepted on `port`: whose is it?
     pub fn arrive(&self, port: u16, peer: ClientAddress, now: Instant) -> Arrival<H> {
-        self.arrive_as_any(port, &[peer], now)
+        self.arrive_as_any(port, &[peer], now, |_, _| true)
     }
 
     /// As [`ShardHandle::arrive`], for a peer that the policy for data peers lets stand for several keys, such
-    /// as its own address and then its network: the first that has a lease on `port` gets the connection.
-    pub fn arrive_as_any(&self, port: u16, peers: &[ClientAddress], now: Instant) -> Arrival<H> {
+    /// as its own address and then its network: the first that has a lease on `port`, and whose holder `fits`, gets the
+    /// connection. A lease whose holder does not fit stays as it is.
+    pub fn arrive_as_any(
+        &self,
+        port: u16,
+        peers: &[ClientAddress],
+        now: Instant,
+        fits: impl Fn(ClientAddress, &H) -> bool,
+    ) -> Arrival<H> {
         let delivery = self.pool.place(port).and_then(|Place { shard, port }| {
             self.at(shard, now, |books| {
-                peers.iter().find_map(|peer| books.arrive(usize::from(port), *peer, now))
+                peers
+                    .iter()
+                    .find_map(|&peer| books.arrive(usize::from(port), peer, now, |holder| fits(peer, holder)))
             })
         });
         match delivery {

@@ -204,13 +204,19 @@ impl<H: Copy> Shard<H> {
         self.occupancy.vacate(key.occupant, key.port);
     }
 
-    /// A connection from `peer` was accepted on the port with this number in the slice.
-    pub(crate) fn arrive(&mut self, port: usize, peer: ClientAddress, now: Instant) -> Option<Delivery<H>> {
+    /// A connection from `peer` was accepted on the port with this number in the slice; it is the holder's if that `fits`.
+    pub(crate) fn arrive(
+        &mut self,
+        port: usize,
+        peer: ClientAddress,
+        now: Instant,
+        fits: impl FnOnce(&H) -> bool,
+    ) -> Option<Delivery<H>> {
         let occupant = self.occupancy.find(peer)?;
         let slot = self.pairs.find(PairKey { occupant, port })?;
         let &Pair { serial, holder, worker, state, .. } = &self.pairs[slot];
         let State::Pending { since, expires_at } = state else { return None };
-        if expires_at <= now {
+        if expires_at <= now || !fits(&holder) {
             return None;
         }
         self.leave_pending(slot);

@@ -214,7 +214,7 @@ impl World {
         let network = address(client).network(24, 64);
         // Client 0 is what the network of all is called.
         let peers = if as_network { vec![address(client), network] } else { vec![address(client)] };
-        let arrival = acceptor.arrive_as_any(port, &peers, self.now);
+        let arrival = acceptor.arrive_as_any(port, &peers, self.now, |_, _| true);
         let waits_for = |client: u8| {
             self.model.iter().position(|entry| entry.pending && (entry.port, entry.client) == (port, client))
         };

@@ -16,6 +16,7 @@ use runtime::{Accepted, Listener, Receiver, Sender, sleep_until, turn_began};
 use slab::Slab;
 
 use crate::logging::Seldom;
+use crate::peers::LeaseKeys;
 use crate::settings::CurrentSettings;
 
 /// How long a connection that came in time may be on its way from another worker.
@@ -39,6 +40,8 @@ pub(crate) struct Holder {
     slot: u32,
     /// As the log calls the session.
     session: u64,
+    /// The key that its own client's connections fit, whatever the port is leased under.
+    own: ClientAddress,
 }
 
 /// One worker's passive ports.
@@ -80,15 +83,15 @@ impl PassivePorts {
     /// Leases a port for the next connection of a client. No system call is made.
     pub(crate) fn lease(
         self: &Rc<Self>,
-        client: ClientAddress,
+        LeaseKeys { key, own }: LeaseKeys,
         session: u64,
         now: Instant,
     ) -> Result<PassiveLease, Refused> {
         let mut slots = self.awaited.borrow_mut();
         let entry = slots.vacant_entry();
         // Sessions are bounded by descriptors, and so far below 2^32.
-        let holder = Holder { slot: u32::try_from(entry.key()).unwrap_or(u32::MAX), session };
-        let lease = self.shard.lease(client, holder, now)?;
+        let holder = Holder { slot: u32::try_from(entry.key()).unwrap_or(u32::MAX), session, own };
+        let lease = self.shard.lease(key, holder, now)?;
         entry.insert(Awaited { lease: lease.id(), connection: None, waker: None });
         Ok(PassiveLease { ports: Rc::clone(self), holder, lease: Some(lease) })
     }
@@ -115,8 +118,9 @@ impl PassivePorts {
     }
 
     fn on_connection(&self, connection: Accepted, port: u16, peer: SocketAddr) {
-        let keys = self.settings.get().peers.arrival_keys(peer.ip());
-        match self.shard.arrive_as_any(port, keys.as_ref(), turn_began()) {
+        let arriving = self.settings.get().peers.arriving(peer.ip());
+        let fits = |key, holder: &Holder| arriving.fits(key, holder.own);
+        match self.shard.arrive_as_any(port, arriving.keys(), turn_began(), fits) {
             Arrival::ForHolder(Delivery { worker, holder, lease, .. }) => {
                 let handed_over = HandedOver { connection, holder, lease };
                 if worker == self.shard.worker() {
@@ -182,14 +186,14 @@ impl PassiveLease {
     }
 
     /// Gives this port back and leases anew: the newest PASV of a session is the one that holds.
-    pub(crate) fn replace(mut self, client: ClientAddress, now: Instant) -> Result<Self, Refused> {
+    pub(crate) fn replace(mut self, keys: LeaseKeys, now: Instant) -> Result<Self, Refused> {
         let session = self.holder.session;
-        if self.lease.as_ref().is_none_or(|lease| lease.client() != client) {
+        if self.lease.as_ref().is_none_or(|lease| lease.client() != keys.key) {
             let ports = Rc::clone(&self.ports);
             drop(self);
-            return ports.lease(client, session, now);
+            return ports.lease(keys, session, now);
         }
-        let Some(old) = self.lease.take() else { return self.ports.lease(client, session, now) };
+        let Some(old) = self.lease.take() else { return self.ports.lease(keys, session, now) };
         let lease = self.ports.shard.replace(old, self.holder, now)?;
         if let Some(awaited) = self.ports.awaited.borrow_mut().get_mut(self.holder.slot as usize) {
             awaited.lease = lease.id();

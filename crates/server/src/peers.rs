@@ -1,7 +1,8 @@
 //! Whose data connections are taken, and whom the server connects to: the data peer policy and transfers between two servers.
 //!
 //! A lease is kept under one key. For a client that is its address, or its network, or (behind listed proxies) the one key that
-//! stands for all of them; for a session that may transfer between servers it is a key that any permitted address fits.
+//! stands for all of them; for a session that may transfer between servers it is a key that any permitted address fits, and its own
+//! client's.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -45,28 +46,51 @@ const ANY_PROXY: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 /// Stands for every address that a transfer between servers may come from. No client has this address either.
 const ANY_SERVER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
+/// The key that a port is leased under, and the one that the session's own client fits: another where a server may come as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeaseKeys {
+    pub(crate) key: ClientAddress,
+    pub(crate) own: ClientAddress,
+}
+
+/// A data connection that has come.
+pub(crate) struct Arriving {
+    /// What it fits, the nearest first: its own key, and that of the sessions that may transfer between servers.
+    keys: [ClientAddress; 2],
+    may_be_a_server: bool,
+}
+
+impl Arriving {
+    pub(crate) fn keys(&self) -> &[ClientAddress] {
+        &self.keys
+    }
+
+    /// Whether it is for a session that leased under `key`, and whose own client fits `own`.
+    pub(crate) fn fits(&self, key: ClientAddress, own: ClientAddress) -> bool {
+        let [nearest, _] = self.keys;
+        key == nearest || own == nearest || self.may_be_a_server
+    }
+}
+
 impl DataPeers {
-    /// The key under which a session of `client` leases a port, whose control connection comes from `control_peer`: the
+    /// The keys under which a session of `client` leases a port, whose control connection comes from `control_peer`: the
     /// same, or a proxy.
-    pub(crate) fn lease_key(&self, client: IpAddr, control_peer: IpAddr, may_fxp: bool) -> ClientAddress {
-        if may_fxp {
-            ClientAddress::from(ANY_SERVER)
-        } else if contains(&self.proxies, control_peer) {
+    pub(crate) fn lease_keys(&self, client: IpAddr, control_peer: IpAddr, may_fxp: bool) -> LeaseKeys {
+        let own = if contains(&self.proxies, control_peer) {
             ClientAddress::from(ANY_PROXY)
         } else {
             self.key(client)
-        }
+        };
+        LeaseKeys { key: if may_fxp { ClientAddress::from(ANY_SERVER) } else { own }, own }
     }
 
-    /// The keys that a data connection from `peer` fits, the nearest first.
-    pub(crate) fn arrival_keys(&self, peer: IpAddr) -> impl AsRef<[ClientAddress]> + use<> {
+    /// Whose a data connection from `peer` may be.
+    pub(crate) fn arriving(&self, peer: IpAddr) -> Arriving {
         let own = if contains(&self.proxies, peer) { ClientAddress::from(ANY_PROXY) } else { self.key(peer) };
-        let any = if self.fxp.is_on() && self.fxp.permits_address(peer) {
-            ClientAddress::from(ANY_SERVER)
-        } else {
-            own
-        };
-        [own, any]
+        Arriving {
+            keys: [own, ClientAddress::from(ANY_SERVER)],
+            may_be_a_server: self.fxp.permits_address(peer),
+        }
     }
 
     /// Whether a session of `client` may have a data connection made to `address`.
@@ -159,8 +183,9 @@ mod tests {
     }
 
     fn arrives(peers: &DataPeers, client: &str, control_peer: &str, may_fxp: bool, from: &str) -> bool {
-        let lease = peers.lease_key(ip(client), ip(control_peer), may_fxp);
-        peers.arrival_keys(ip(from)).as_ref().contains(&lease)
+        let LeaseKeys { key, own } = peers.lease_keys(ip(client), ip(control_peer), may_fxp);
+        let arriving = peers.arriving(ip(from));
+        arriving.keys().contains(&key) && arriving.fits(key, own)
     }
 
     #[test]
@@ -201,6 +226,13 @@ mod tests {
         assert!(arrives(&peers, "192.0.2.1", "192.0.2.1", true, "198.51.100.7"));
         assert!(!arrives(&peers, "192.0.2.1", "192.0.2.1", true, "203.0.113.7"));
         assert!(!arrives(&peers, "192.0.2.1", "192.0.2.1", false, "198.51.100.7"));
+        // Most of what a session that may have a server come does is its own client's.
+        assert!(arrives(&peers, "192.0.2.1", "192.0.2.1", true, "192.0.2.1"));
+        assert!(!arrives(&peers, "192.0.2.1", "192.0.2.1", true, "192.0.2.2"));
+        let proxies = vec!["10.0.0.0/24".parse().unwrap()];
+        let peers = DataPeers { proxies, ..peers };
+        assert!(arrives(&peers, "192.0.2.1", "10.0.0.1", true, "10.0.0.2"));
+        assert!(!arrives(&peers, "192.0.2.1", "192.0.2.1", true, "10.0.0.2"));
     }
 
     #[test]

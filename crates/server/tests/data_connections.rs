@@ -124,6 +124,28 @@ fn who_says_where_to_begin_hears_of_the_end_once_it_has_closed() {
     client.quits();
 }
 
+/// Whoever lists other servers has clients all the same, and these are no servers.
+#[test]
+fn where_another_server_may_come_a_client_comes_as_well() {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let config = scratch.path().join("config");
+    fs::write(&config, "fxp.networks = [\"127.0.0.9\"]\n").expect("written");
+    let site = site(&["--config", &config.display().to_string()]);
+    let mut client = client_of(&site);
+    let other = Some(IpAddr::from(Ipv4Addr::new(127, 0, 0, 9)));
+    let stranger = Some(IpAddr::from(Ipv4Addr::new(127, 0, 0, 10)));
+    for source in [None, other, None] {
+        let passive = client.leases();
+        // One that is nobody's ends no lease.
+        assert_eq!(read_until_closed(&mut connect_from(stranger, passive)), 0);
+        let mut data = connect_from(source, passive);
+        client.says("RETR file", 150);
+        assert_eq!(read_all(&mut data), b"contents");
+        client.hears(226);
+    }
+    client.quits();
+}
+
 #[test]
 fn every_way_on_both_families() {
     let site = site(&["--listen", "127.0.0.1:0", "--listen", "[::1]:0"]);
