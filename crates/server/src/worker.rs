@@ -15,7 +15,7 @@ use runtime::{BoundListener, Listener, Receiver, Sender, Shutdown, Subscriber, s
 use crate::admission::Admission;
 use crate::descriptors::SpareDescriptor;
 use crate::farewell::Farewell;
-use crate::logging::TransferLog;
+use crate::logging::{Seldom, TransferLog};
 use crate::logins::LoginGate;
 use crate::metrics::{Metrics, Refusal, WorkerCounters};
 use crate::newcomers::{self, Newcomers};
@@ -72,6 +72,8 @@ pub(crate) struct Worker {
     pub(crate) passive: Rc<PassivePorts>,
     pub(crate) farewell: Rc<Farewell>,
     pub(crate) newcomers: Newcomers,
+    /// Addresses that the server was asked to connect to, and does not.
+    pub(crate) refused_addresses: Seldom,
     spare: RefCell<SpareDescriptor>,
 }
 
@@ -111,6 +113,7 @@ pub(crate) async fn run(parts: WorkerParts) -> io::Result<()> {
         passive: passive_ports,
         farewell: Rc::default(),
         newcomers: Newcomers::default(),
+        refused_addresses: Seldom::default(),
         spare: RefCell::new(SpareDescriptor::open()?),
     });
     let mut acceptors = Vec::with_capacity(control.len());

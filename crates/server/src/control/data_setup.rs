@@ -11,10 +11,11 @@ use crate::replies;
 impl ControlConnection {
     pub(super) fn lease_passive(&mut self, kind: PassiveKind) {
         let client = self.peer.ip();
-        let key = self.worker.settings.get().peers.lease_key(client, self.stream.peer().ip(), self.may_fxp());
+        let keys =
+            self.worker.settings.get().peers.lease_keys(client, self.stream.peer().ip(), self.may_fxp());
         let leased = match self.lease.take() {
-            Some(old) => old.replace(key, self.now),
-            None => self.worker.passive.lease(key, self.id, self.now),
+            Some(old) => old.replace(keys, self.now),
+            None => self.worker.passive.lease(keys, self.id, self.now),
         };
         let address = match leased {
             Ok(lease) => {
@@ -68,8 +69,10 @@ impl ControlConnection {
         let own_ports = &self.worker.service.own_ports;
         let peers = &self.worker.settings.get().peers;
         let verdict = peers.verdict_on(address, self.peer.ip(), self.may_fxp(), own_ports);
-        if verdict != AddressVerdict::Permitted {
-            tracing::warn!(session = self.id, peer = %self.peer.ip(), asked = %address, ?verdict, "refused to connect");
+        if verdict != AddressVerdict::Permitted
+            && let Some(untold) = self.worker.refused_addresses.tells(self.now)
+        {
+            tracing::warn!(session = self.id, peer = %self.peer.ip(), asked = %address, ?verdict, untold, "refused to connect");
         }
         self.session.handle_address_verdict(address, verdict);
     }
