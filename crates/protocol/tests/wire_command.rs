@@ -404,12 +404,14 @@ proptest! {
         let path = &path[..];
         let optional = has_path.then_some(path);
         let listing = ListArgument { all, path: optional };
+        // Flags alone mean the working directory.
+        let status = ListArgument { all: all && has_path, path: optional };
         for command in [
             Command::User(path), Command::Pass(Password::new(path)), Command::Acct(path),
             Command::Cwd(optional), Command::Smnt(path), Command::Retr(path), Command::Stor(path),
             Command::Stou(optional), Command::Appe(path), Command::Rnfr(path), Command::Rnto(path),
             Command::Dele(path), Command::Rmd(path), Command::Mkd(path), Command::List(listing),
-            Command::Nlst(listing), Command::Stat(listing), Command::Mlst(optional),
+            Command::Nlst(listing), Command::Stat(status), Command::Mlst(optional),
             Command::Mlsd(optional), Command::Size(path), Command::Mdtm(path), Command::Clnt(path),
             Command::Hash(path),
         ] {

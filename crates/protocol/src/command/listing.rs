@@ -19,6 +19,13 @@ pub(super) fn parse_listing(argument: Option<&[u8]>) -> ListArgument<'_> {
     ListArgument { all, path: non_empty(rest) }
 }
 
+/// The same of `STAT`, which without an argument asks about the server: with flags alone it is about the working directory.
+pub(super) fn parse_status(argument: Option<&[u8]>) -> ListArgument<'_> {
+    let parsed = parse_listing(argument);
+    let path = parsed.path.or_else(|| argument.map(|_| b".".as_slice()));
+    ListArgument { path, ..parsed }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +57,8 @@ mod tests {
             assert_eq!(parse_listing(Some(text.as_bytes())), expected, "{text}");
         }
         assert_eq!(parse_listing(None), ListArgument::default());
+        assert_eq!(parse_status(None), ListArgument::default());
+        assert_eq!(parse_status(Some(b"-la")), ListArgument { all: true, path: Some(b".") });
+        assert_eq!(parse_status(Some(b"-l path")), ListArgument { all: false, path: Some(b"path") });
     }
 }

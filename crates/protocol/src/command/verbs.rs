@@ -2,7 +2,7 @@
 
 use super::address::{parse_eprt, parse_epsv, parse_host_port};
 use super::checksum::parse_checksum;
-use super::listing::parse_listing;
+use super::listing::{parse_listing, parse_status};
 use super::options::{parse_options, parse_site};
 use super::parse::{alone, keyword, parse_mode, parse_structure, parse_type};
 use super::words::{decimal, non_empty, split_word, trim, trim_start};
@@ -114,7 +114,7 @@ const ROWS: &[Row] = &[
     row!("NLST", " [-a] [path]", |argument| Some(Command::Nlst(parse_listing(argument)))),
     row!("SITE", " HELP|CHMOD|UTIME [arguments]", |argument| parse_site(argument?).map(Command::Site)),
     row!("SYST", "", |argument| alone(argument, Command::Syst)),
-    row!("STAT", " [path]", |argument| Some(Command::Stat(parse_listing(argument)))),
+    row!("STAT", " [path]", |argument| Some(Command::Stat(parse_status(argument)))),
     row!("HELP", " [command]", |argument| Some(Command::Help(keyword(argument)))),
     row!("NOOP", "", |argument| alone(argument, Command::Noop)),
     // RFC 775, which RFC 1123 section 4.1.3.1 keeps.

@@ -228,7 +228,12 @@ fn quoted(code: Code, path: &VirtualPath, comment: &str) -> Reply {
 
 /// The lines of a listing without their ends, as the body of a reply.
 fn lines_of(text: &[u8]) -> Vec<Vec<u8>> {
-    text.split_inclusive(|&byte| byte == b'\n').map(|line| line.trim_ascii_end().to_vec()).collect()
+    // Only these: a name may end in blanks.
+    let without_end = |line: &[u8]| {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        line.strip_suffix(b"\r").unwrap_or(line).to_vec()
+    };
+    text.split_inclusive(|&byte| byte == b'\n').map(without_end).collect()
 }
 
 fn digest_reply(

@@ -103,12 +103,19 @@ impl Session {
         if !self.may(Rights::DOWNLOAD) {
             return;
         }
+        if !self.may_begin_at(restart) {
+            return;
+        }
         let Some(path) = self.path(argument) else { return };
         self.start(argument, TransferKind::Download { path, restart });
     }
 
     pub(super) fn on_stor(&mut self, argument: &[u8]) {
-        let restart = self.restart.take().unwrap_or(0);
+        let restart = self.restart.take();
+        if !self.may_begin_at(restart) {
+            return;
+        }
+        let restart = restart.unwrap_or(0);
         let mode = match restart {
             0 if self.rights.contains(Rights::OVERWRITE) => UploadMode::Replace,
             0 => UploadMode::New,
@@ -177,10 +184,19 @@ impl Session {
         self.actions.push_back(Action::Transfer(Box::new(transfer)));
     }
 
+    /// Whether a transfer may begin there; says so if not. The type may have changed since `REST`.
+    fn may_begin_at(&mut self, restart: Option<u64>) -> bool {
+        let may = self.transfer_type != TransferType::Ascii || restart.is_none_or(|offset| offset == 0);
+        if !may {
+            self.reply(say::NO_RESTART_IN_ASCII);
+        }
+        may
+    }
+
     /// RFC 3659 section 5: the marker holds for the next transfer.
     pub(super) fn on_rest(&mut self, offset: u64) {
-        if self.transfer_type == TransferType::Ascii && offset != 0 {
-            return self.reply(say::NO_RESTART_IN_ASCII);
+        if !self.may_begin_at(Some(offset)) {
+            return;
         }
         self.restart = Some(offset);
         self.reply(Reply::new(say::FILE_PENDING, format!("Restarting at position {offset}.")));
