@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use config::Config;
 use protocol::rights::Rights;
-use storage::Root;
+use storage::{Root, RootIdentity};
 
 /// The roots of a configuration, open. Accounts that have none of their own share the server's.
 #[derive(Clone)]
@@ -70,7 +70,7 @@ impl OpenRoots {
 struct Opener {
     by_path: HashMap<PathBuf, Arc<Root>>,
     /// By what tells a directory from every other.
-    known: HashMap<(u64, u64), Arc<Root>>,
+    known: HashMap<RootIdentity, Arc<Root>>,
 }
 
 impl Opener {

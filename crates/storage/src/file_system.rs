@@ -122,6 +122,11 @@ impl MountId {
         Ok(Self { device, mount: known.stx_mnt_id, is_unique })
     }
 
+    /// Its number, which no other mount has while anything on it is open.
+    pub(crate) fn number(self) -> u64 {
+        self.mount
+    }
+
     /// Whether no other mount has it, or ever will: kernels before 6.8 give a number and a device again once a mount is gone.
     #[must_use]
     pub fn is_unique(self) -> bool {

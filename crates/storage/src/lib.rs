@@ -33,7 +33,7 @@ pub use listing::long::format_long_entry;
 pub use listing::machine::{FactSelection, Permissions, format_machine_entry};
 pub use listing::{Format, ListOptions, Listing};
 pub use path::UPLOAD_NAME_PREFIX;
-pub use root::{Root, Towards};
+pub use root::{Root, RootIdentity, Towards};
 pub use sweep::SweepReport;
 pub use upload::{SyncPolicy, Upload, UploadMode};
 

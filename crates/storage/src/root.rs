@@ -43,6 +43,14 @@ pub struct Towards {
     pub is_link: bool,
 }
 
+/// What tells an open root from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RootIdentity {
+    mount: u64,
+    device: u64,
+    inode: u64,
+}
+
 impl Root {
     /// Takes `path`, a directory on this machine, as a root; symbolic links in `path` itself are followed.
     ///
@@ -63,13 +71,16 @@ impl Root {
         })
     }
 
-    /// What tells this directory from every other that is open: its file system and its number there.
+    /// What tells this directory from every other that is open: its file system, its number there, and the mount by which it was
+    /// reached, for what may be written and what is mounted beneath it is a matter of that.
     ///
     /// # Errors
     /// Whatever the system says.
-    pub fn identity(&self) -> Result<(u64, u64), StorageError> {
+    pub fn identity(&self) -> Result<RootIdentity, StorageError> {
         let facts = fstat(&*self.directory)?;
-        Ok((facts.st_dev, facts.st_ino))
+        // No other mount has the number for as long as the directory is open.
+        let mount = MountId::of(&*self.directory)?.number();
+        Ok(RootIdentity { mount, device: facts.st_dev, inode: facts.st_ino })
     }
 
     /// Opens `path` beneath the root; waits for a disk where it must.
