@@ -77,7 +77,7 @@ pub(crate) struct ControlConnection {
     transfer: Option<Running>,
     file_job: Option<FileJob>,
     login_job: Option<LoginJob>,
-    account: Option<AccountSession>,
+    account: Option<Rc<AccountSession>>,
     rates: Rates,
     /// What the account's sessions together may transfer, as it was at the login.
     account_rates: Rates,
@@ -460,7 +460,7 @@ impl ControlConnection {
             LoginOutcome::Accepted(Admitted { session, root, rates }) => {
                 let settings = self.worker.settings.get();
                 let rights = session.account().rights;
-                self.account = Some(session);
+                self.account = Some(Rc::new(session));
                 self.account_rates = rates;
                 self.root = root;
                 self.places.0.on_login();
@@ -478,7 +478,7 @@ impl ControlConnection {
     }
 
     fn is_anonymous(&self) -> bool {
-        self.account.as_ref().is_some_and(AccountSession::is_anonymous)
+        self.account.as_ref().is_some_and(|account| account.is_anonymous())
     }
 
     /// Who it is, for the logs.

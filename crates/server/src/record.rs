@@ -3,8 +3,10 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Instant;
 
+use accounts::AccountSession;
 use protocol::reply::Reply;
 use protocol::session::{Transfer, TransferEnd, TransferKind, TransferType};
 use storage::StorageError;
@@ -29,6 +31,8 @@ pub(crate) struct SessionLabel {
 #[derive(Debug)]
 pub(crate) struct Record {
     session: SessionLabel,
+    /// Its place among the account's sessions, which the transfer keeps though the client says `REIN`.
+    _account: Option<Rc<AccountSession>>,
     transfer: Transfer,
     /// The path of an upload whose name the server chose.
     path_chosen: OnceCell<Vec<u8>>,
@@ -46,6 +50,7 @@ impl Record {
     /// `log` is the log of transfers, where there is one.
     pub(crate) fn new(
         session: SessionLabel,
+        account: Option<Rc<AccountSession>>,
         transfer: Transfer,
         counters: &'static WorkerCounters,
         log: Option<&'static TransferLog>,
@@ -55,6 +60,7 @@ impl Record {
         let progress = Progress::counted_in(counters.bytes(direction));
         Self {
             session,
+            _account: account,
             transfer,
             path_chosen: OnceCell::new(),
             end: RefCell::new(TransferEnd::Aborted),

@@ -5,7 +5,7 @@ mod raw;
 mod support;
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -71,6 +71,29 @@ fn named(accounts: &Accounts) -> Client {
     client.says("USER camera", 331);
     client.says("PASS secret", 230);
     client
+}
+
+/// Else it would be bounded how often an account logs in, and not how much it does at once.
+#[test]
+fn a_transfer_keeps_its_place_among_the_sessions_of_its_account() {
+    let accounts = start("");
+    let large = accounts.scratch.path().join("camera").join("large");
+    fs::File::create(large).and_then(|file| file.set_len(64 << 20)).expect("a sparse file");
+    let log_in_again = || {
+        let mut client = Client::connect(accounts.server.address());
+        client.says("USER camera", 331);
+        client.sends("PASS secret\r\n");
+        client.hears_any().code
+    };
+    let (mut first, _second) = (named(&accounts), named(&accounts));
+    let mut data = first.opens_data();
+    first.says("RETR large", 150);
+    data.read_exact(&mut [0]).expect("the transfer has begun");
+    first.says("REIN", 220);
+    assert_ne!(log_in_again(), 230, "the transfer is the account's");
+    drop(data);
+    first.hears(426);
+    assert_eq!(log_in_again(), 230);
 }
 
 #[test]

@@ -14,7 +14,7 @@ const LOOKS_MAX: usize = 8;
 impl ControlConnection {
     pub(super) fn begin_transfer(&mut self, transfer: Transfer) {
         let log = self.worker.service.transfer_log;
-        let record = Record::new(self.label(), transfer, self.worker.counters, log);
+        let record = Record::new(self.label(), self.account.clone(), transfer, self.worker.counters, log);
         let step = Running::open(&self.root, record);
         self.take_step(step);
     }
