@@ -117,7 +117,7 @@ choice! {
 choice! {
     /// How much of an upload is on the disk before it gets its name and the client its 226.
     pub enum SyncPolicy {
-        /// Nothing is waited for: a crash of the machine may leave the old file, or an empty or partial one.
+        /// No disk of this machine is waited for: its crash may leave the old file, or an empty or partial one. FUSE, NFS and SMB are, as with `data`.
         None = "none",
         /// The contents: what has its name after a crash is whole.
         Data = "data",

@@ -477,17 +477,12 @@ impl ControlConnection {
         self.session.handle_login(verdict);
     }
 
-    fn is_anonymous(&self) -> bool {
-        self.account.as_ref().is_some_and(|account| account.is_anonymous())
-    }
-
     /// Who it is, for the logs.
     fn label(&self) -> SessionLabel {
         SessionLabel {
             id: self.id,
             peer: self.peer.ip(),
             user: self.session.user().unwrap_or_default().into(),
-            is_anonymous: self.is_anonymous(),
         }
     }
 

@@ -23,7 +23,6 @@ pub(crate) struct SessionLabel {
     pub(crate) peer: IpAddr,
     /// As the client gave it.
     pub(crate) user: Box<[u8]>,
-    pub(crate) is_anonymous: bool,
 }
 
 /// The record of a transfer: shared by its steps, and closed when the last of them lets go of it. Whoever drops a transfer in
@@ -31,8 +30,8 @@ pub(crate) struct SessionLabel {
 #[derive(Debug)]
 pub(crate) struct Record {
     session: SessionLabel,
-    /// Its place among the account's sessions, which the transfer keeps though the client says `REIN`.
-    _account: Option<Rc<AccountSession>>,
+    /// The session's place among those of its account, which the transfer keeps though the client says `REIN`.
+    account: Option<Rc<AccountSession>>,
     transfer: Transfer,
     /// The path of an upload whose name the server chose.
     path_chosen: OnceCell<Vec<u8>>,
@@ -60,7 +59,7 @@ impl Record {
         let progress = Progress::counted_in(counters.bytes(direction));
         Self {
             session,
-            _account: account,
+            account,
             transfer,
             path_chosen: OnceCell::new(),
             end: RefCell::new(TransferEnd::Aborted),
@@ -204,7 +203,7 @@ impl Drop for Record {
             log.write(&TransferNote {
                 peer: self.session.peer,
                 user: &self.session.user,
-                is_anonymous: self.session.is_anonymous,
+                is_anonymous: self.account.as_ref().is_some_and(|account| account.is_anonymous()),
                 path: self.path(),
                 is_ascii: transfer.transfer_type == TransferType::Ascii,
                 is_upload: matches!(transfer.what, TransferKind::Upload { .. }),

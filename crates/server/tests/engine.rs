@@ -223,6 +223,18 @@ fn who_says_no_more_does_not_wait_for_ever() {
     server.stop();
 }
 
+/// A client all of whose bytes have come, and which waits for them to be on the disk.
+fn uploads_and_waits_for_the_disk(server: &Server, system: &SlowFileSystem) -> Client {
+    let mut client = Client::log_in(server.address());
+    let mut data = client.opens_data();
+    system.shut_syncing();
+    client.says(format!("APPE {WRITTEN}"), 150);
+    data.write_all(b"whole").expect("sent");
+    drop(data);
+    system.wait_until_asked();
+    client
+}
+
 /// The client of an upload goes while the disk is waited for: the upload is whole, and recorded so.
 #[test]
 fn an_upload_whose_client_goes_while_it_is_published_is_recorded_as_whole() {
@@ -234,13 +246,7 @@ fn an_upload_whose_client_goes_while_it_is_published_is_recorded_as_whole() {
     let config = config.to_str().expect("a path");
     let server = Server::start(system.root(), &["--anonymous", "write", "--config", config]);
     for is_reset in [false, true] {
-        let mut client = Client::log_in(server.address());
-        let mut data = client.opens_data();
-        system.shut_syncing();
-        client.says(format!("APPE {WRITTEN}"), 150);
-        data.write_all(b"whole").expect("sent");
-        drop(data);
-        system.wait_until_asked();
+        let client = uploads_and_waits_for_the_disk(&server, &system);
         if is_reset {
             client.resets();
         } else {
@@ -261,15 +267,8 @@ fn an_upload_whose_client_goes_while_it_is_published_is_recorded_as_whole() {
 fn an_upload_that_outlasts_its_session_is_recorded_as_it_ends() {
     let Some(system) = SlowFileSystem::mount() else { return };
     let server = Server::start(system.root(), &["--anonymous", "write", "--idle-timeout", "1"]);
-    let mut client = Client::log_in(server.address());
-    let mut data = client.opens_data();
-    system.shut_syncing();
-    client.says(format!("APPE {WRITTEN}"), 150);
-    data.write_all(b"whole").expect("sent");
-    drop(data);
     // With no policy at all: where a daemon has the disk, it is asked.
-    system.wait_until_asked();
-    client.resets();
+    uploads_and_waits_for_the_disk(&server, &system).resets();
     server.logs("\"message\":\"ended\"", 1);
     system.open();
     server.logs("\"message\":\"received\"", 1);

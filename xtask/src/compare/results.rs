@@ -155,7 +155,7 @@ fn row(name: &'static str, part: Part, figure: Figure, runs: &[&Figures]) -> Opt
         to_roofline: None,
         to_best_peer: None,
         errors: runs.iter().map(|run| run.errors).fold(0.0, |sum, errors| sum + errors),
-        complaint: runs.iter().filter_map(|run| run.complaint.clone().or(run.ended_early.clone())).next(),
+        complaint: runs.iter().filter_map(|run| run.complaint.clone()).next(),
         is_doubtful: runs.iter().any(|run| !run.doubts.is_empty()),
     })
 }

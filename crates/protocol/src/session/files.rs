@@ -254,3 +254,13 @@ fn digest_reply(
         DigestForm::Plain => Reply::new(say::FILE_OKAY, hexadecimal.to_ascii_uppercase()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_keep_the_blanks_that_end_a_name() {
+        assert_eq!(lines_of(b"type=file; /a \r\n- b \t\n"), [&b"type=file; /a "[..], b"- b \t"]);
+    }
+}
