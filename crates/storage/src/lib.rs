@@ -18,6 +18,7 @@ mod listing;
 mod path;
 mod publish;
 mod root;
+mod succession;
 mod sweep;
 mod target;
 #[cfg(test)]

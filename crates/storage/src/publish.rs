@@ -7,10 +7,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
-use nix::sys::stat::{Mode, fchmod};
+use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, fsync, linkat, syncfs, unlinkat};
 
 use crate::path::random_upload_name;
+use crate::succession::{Predecessor, set_mode};
 use crate::upload::Place;
 use crate::{StorageError, SyncPolicy, Upload};
 
@@ -18,7 +19,8 @@ use crate::{StorageError, SyncPolicy, Upload};
 const RANDOM_NAME_TRIES_MAX: u32 = 16;
 
 impl Upload {
-    /// Gives the file its name. A file that is replaced passes its permission bits on.
+    /// Gives the file its name. A file that is replaced passes on whose it is and who may do what with it, as far as this
+    /// process may.
     ///
     /// # Errors
     /// [`StorageError::Exists`] where the upload may not replace and the name was taken meanwhile; otherwise what the
@@ -41,23 +43,22 @@ impl Upload {
 
     /// Takes the name whether it is free or a file's.
     fn take_name_replacing(&mut self) -> Result<(), StorageError> {
-        let mut existing = self.target.facts()?;
-        if existing.is_none() && matches!(self.place, Place::Unnamed) {
+        let mut predecessor = Predecessor::find(&self.target)?;
+        if predecessor.is_none() && matches!(self.place, Place::Unnamed) {
             match link_unnamed(self, &self.target.name) {
-                Err(Errno::EEXIST) => existing = self.target.facts()?,
+                Err(Errno::EEXIST) => predecessor = Predecessor::find(&self.target)?,
                 result => return Ok(result?),
             }
-        }
-        if let Some(existing) = &existing {
-            existing.require_file()?;
         }
         // A link to an unnamed file cannot replace: it gets a hidden name first, and the rename replaces.
         if matches!(self.place, Place::Unnamed) {
             self.take_hidden_name()?;
         }
         let Place::Hidden { name, mode } = &self.place else { return Err(StorageError::Busy) };
-        let kept = existing.map_or(*mode, |existing| Mode::from_bits_truncate(existing.mode & 0o777));
-        set_final_mode(self, kept)?;
+        match predecessor {
+            Some(predecessor) => predecessor.bequeath(&self.file)?,
+            None => set_mode(&self.file, *mode)?,
+        }
         renameat(
             &self.target.directory,
             name.as_slice(),
@@ -89,7 +90,7 @@ impl Upload {
     /// Renames the hidden file to its final name, which must be free.
     fn rename_hidden_to_new(&self) -> Result<(), StorageError> {
         let Place::Hidden { name, mode } = &self.place else { return Ok(()) };
-        set_final_mode(self, *mode)?;
+        set_mode(&self.file, *mode)?;
         let (directory, hidden, target) =
             (&self.target.directory, name.as_slice(), self.target.name.as_slice());
         match renameat2(directory, hidden, directory, target, RenameFlags::RENAME_NOREPLACE) {
@@ -139,14 +140,6 @@ fn link_unnamed(upload: &Upload, name: &[u8]) -> Result<(), Errno> {
 fn link_by_proc(upload: &Upload, name: &[u8]) -> Result<(), Errno> {
     let descriptor = format!("/proc/self/fd/{}", upload.file.as_raw_fd());
     linkat(AT_FDCWD, descriptor.as_str(), &upload.target.directory, name, AtFlags::AT_SYMLINK_FOLLOW)
-}
-
-/// Sets the permission bits for the final name; a file system without such bits refuses, which is no harm.
-fn set_final_mode(upload: &Upload, mode: Mode) -> Result<(), StorageError> {
-    match fchmod(&upload.file, mode) {
-        Ok(()) | Err(Errno::EPERM | Errno::EOPNOTSUPP) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
 }
 
 #[cfg(test)]
