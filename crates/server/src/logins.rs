@@ -1,8 +1,8 @@
 //! Logging in: from a name and a password to an account with its root.
 //!
 //! Anonymous logins are answered at once. A password is checked on a thread beside the cores, a bounded number at a time for the
-//! whole server, and the addresses that wait for it take turns; a failed login is answered late, and an address that
-//! fails too often waits.
+//! whole server, and the addresses that wait for it take turns; a login that comes to nothing is answered late, whatever the
+//! reason, so that nobody who tries again at once fills the log. An address that fails too often waits.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -222,14 +222,14 @@ pub(crate) fn begin(
 ) -> Login {
     match settings.logins.accounts.find(user) {
         Found::Open(account) => match settings.logins.admit(&account, client) {
-            LoginOutcome::Refused => {
+            accepted @ LoginOutcome::Accepted(_) => Login::Decided(accepted),
+            refused => {
                 let answered_at = Instant::now() + settings.logins.failure_delay;
                 Login::Later(Box::pin(async move {
                     sleep_until(answered_at).await;
-                    LoginOutcome::Refused
+                    refused
                 }))
             }
-            outcome => Login::Decided(outcome),
         },
         found => {
             let is_checked = matches!(found, Found::Checked);
@@ -243,7 +243,7 @@ pub(crate) fn begin(
                     gate.failures.on_failure(client, Instant::now());
                     LoginOutcome::Refused
                 };
-                if matches!(outcome, LoginOutcome::Refused | LoginOutcome::MustWait) {
+                if !matches!(outcome, LoginOutcome::Accepted(_)) {
                     sleep_until(answered_at).await;
                 }
                 outcome

@@ -149,6 +149,18 @@ fn sessions_and_networks_are_limited() {
 }
 
 #[test]
+fn a_full_account_refuses_late() {
+    let accounts = start("[limits]\nlogin_failure_delay_s = 1\n[anonymous]\nsessions_max = 1\n");
+    let first = Client::log_in(accounts.server.address());
+    let mut second = Client::connect(accounts.server.address());
+    second.says("USER anonymous", 331);
+    let asked = Instant::now();
+    second.says("PASS x", 530);
+    assert!(asked.elapsed() >= Duration::from_secs(1));
+    first.quits();
+}
+
+#[test]
 fn whoever_fails_too_often_waits() {
     let accounts = start("[limits]\nlogin_failures_max = 2\nlogin_failure_delay_s = 0\n");
     for _ in 0..2 {
