@@ -147,7 +147,8 @@ impl Worker {
     ) -> Option<P> {
         let mut full = full;
         let until = Instant::now() + WAIT;
-        if let Some(_waiting) = self.newcomers.wait() {
+        let waiting = self.newcomers.wait();
+        if waiting.is_some() {
             while Instant::now() < until && !newcomer.stream.peer_closed() {
                 sleep_until(Instant::now() + LOOK_EVERY).await;
                 match take() {
@@ -159,7 +160,11 @@ impl Worker {
         if !newcomer.stream.peer_closed() {
             self.counters.on_refused(full.into());
             self.newcomers.tell(newcomer.id, peer, full);
-            tell_and_close(&newcomer.stream, &replies::full(full));
+            tell_and_end(&newcomer.stream, &replies::full(full));
+            if waiting.is_some() {
+                // What is on its way to us, such as the header of a proxy, resets the connection once nobody is there.
+                let _ = timeout_at(Instant::now() + WAIT, newcomer.stream.end_both()).await;
+            }
         }
         None
     }
@@ -191,14 +196,16 @@ impl Newcomers {
 /// Tells somebody why he is not served, and closes.
 pub(crate) fn turn_away(connection: Accepted, reply: &Reply) {
     if let Ok(stream) = connection.into_stream() {
-        tell_and_close(&stream, reply);
+        tell_and_end(&stream, reply);
     }
 }
 
-/// Tells a client why it is not served, as far as that fits in its socket.
-fn tell_and_close(stream: &Stream, reply: &Reply) {
+/// Tells a client why it is not served, as far as that fits in its socket, and ends this side.
+fn tell_and_end(stream: &Stream, reply: &Reply) {
     let mut text = Vec::new();
     reply.encode(&mut text);
     // Whoever does not take one line at once has to do without it.
-    let _ = stream.try_send(&text);
+    let _ = stream.try_send_last(&text);
+    // To close with anything unread would reset the connection, and the reply would be lost.
+    let _ = stream.try_receive(&mut [0; 4096]);
 }

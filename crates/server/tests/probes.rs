@@ -65,6 +65,12 @@ fn those_who_are_refused_are_told_and_the_log_is_not_flooded() {
         refused.hears(421);
         refused.hears_the_end();
     }
+    // Whoever has said something already, and nobody has read it, is told as well.
+    let mut hasty = TcpStream::connect(server.address()).expect("the server listens");
+    hasty.write_all(b"USER anonymous\r\n").expect("the kernel takes it");
+    let mut heard = String::new();
+    hasty.read_to_string(&mut heard).expect("a reply and the end, and no reset");
+    assert!(heard.starts_with("421 "), "{heard}");
     there.quits();
     let log = server.lines();
     let said = log.iter().filter(|line| line.contains("refused: too many sessions")).count();
