@@ -1,7 +1,7 @@
 //! How a data connection comes about: accepted on a passive port, or made to the client.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -90,21 +90,41 @@ async fn connect_back(
     source: SourcePort,
 ) -> io::Result<Stream> {
     // The same family as the peer's: a listener of both has clients of IPv4 mapped into IPv6.
-    let local =
-        control.map(|control| control.ip().to_canonical()).filter(|ip| ip.is_ipv4() == peer.is_ipv4());
+    let local = control.map(to_canonical).filter(|local| local.is_ipv4() == peer.is_ipv4());
     let port_below = control.map_or(0, |control| control.port().saturating_sub(1));
-    if let Some(ip) = local
+    if let Some(mut from) = local
         && source.is_port_below
         && port_below != 0
     {
-        let from = SocketAddr::new(ip, port_below);
+        from.set_port(port_below);
         match connect(peer, ConnectOptions { local: Some(from), share_port: true }).await {
             Err(error) if wants_another_port(&error) => tell_once(source.refusal_told, from, &error),
             outcome => return outcome,
         }
     }
-    let from_any_port = local.map(|ip| SocketAddr::new(ip, 0));
+    let from_any_port = local.map(|mut from| {
+        from.set_port(0);
+        from
+    });
     connect(peer, ConnectOptions { local: from_any_port, share_port: false }).await
+}
+
+/// The same place by IPv4, where that is mapped into IPv6; what is not keeps the link that it is on.
+fn to_canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
+    }
+}
+
+/// `address` on the link by which `client` came, where it has a meaning on one link only: `EPRT` cannot name that.
+pub(crate) fn on_link_of(mut address: SocketAddr, client: SocketAddr) -> SocketAddr {
+    if let (SocketAddr::V6(address), SocketAddr::V6(client)) = (&mut address, client)
+        && address.ip().is_unicast_link_local()
+    {
+        address.set_scope_id(client.scope_id());
+    }
+    address
 }
 
 /// The port may not be bound (`EACCES`), somebody listens on it (`EADDRINUSE`), or the pair of addresses is that of a

@@ -3,14 +3,15 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io::Read as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
 
 use anyhow::{Context as _, ensure};
+use nix::net::if_::if_nametoindex;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 
 use crate::lab::control::Control;
-use crate::lab::plan::{CONTROL_PORTS, DIRECT, OPEN, OPEN_V6};
+use crate::lab::plan::{CONTROL_PORTS, DIRECT, OPEN, OPEN_ON_LINK, OPEN_V6};
 use crate::lab::server::{Server, Settings};
 use crate::lab::{Check, Lab, PATIENCE};
 
@@ -21,6 +22,7 @@ pub(super) const CHECKS: &[Check] = &[
         title: "so they do after root was given up for --user nobody",
         run: from_port_below_without_root,
     },
+    Check { title: "active data connections reach an address that is of one link", run: to_a_link },
     Check { title: "2,000 connect-backs at once to one client", run: many_to_one_client },
     Check {
         title: "2,000 connect-backs at once to 2,000 clients, the same port of each",
@@ -83,6 +85,25 @@ fn check_source_ports(lab: &Lab, server: &Server) -> anyhow::Result<()> {
                 server.log()
             );
         }
+    }
+    Ok(())
+}
+
+/// By addresses that mean nothing without the interface, which `EPRT` does not name.
+fn to_a_link(lab: &Lab) -> anyhow::Result<()> {
+    let server = start(lab, Settings::default())?;
+    let interface = lab.world.direct.within(|| if_nametoindex("internet"))?.context("no interface")?;
+    for control_port in CONTROL_PORTS {
+        let to = SocketAddrV6::new(OPEN_ON_LINK, control_port, 0, interface);
+        let mut session = Control::open(&lab.world.direct, to.into())?;
+        let listener = listen(lab, Ipv6Addr::UNSPECIFIED.into())?;
+        session.ask(&session.eprt(listener.local_addr()?.port())?, 200)?;
+        let from = take_small(&mut session, &listener).with_context(|| server.log_end())?;
+        ensure!(
+            (from.ip(), from.port()) == (OPEN_ON_LINK.into(), control_port - 1),
+            "the data connection came from {from}\n{}",
+            session.dialogue()
+        );
     }
     Ok(())
 }

@@ -20,6 +20,8 @@ pub(crate) const DIRECT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 20);
 pub(crate) const OPEN: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 40);
 /// The same server, by IPv6.
 pub(crate) const OPEN_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 0x40);
+/// The same server, for machines on the same link.
+pub(crate) const OPEN_ON_LINK: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x40);
 
 /// Another server on the internet.
 pub(crate) const PEER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 41);

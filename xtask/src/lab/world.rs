@@ -95,6 +95,7 @@ impl World {
             [
                 format!("addr add 198.18.0.{host}/24 dev internet"),
                 format!("addr add 2001:2::{host}/64 dev internet nodad"),
+                format!("addr add fe80::{host}/64 dev internet nodad"),
                 String::from("link set internet up"),
                 String::from("route add 2001:2:0:1::/64 via 2001:2::10"),
             ]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use protocol::session::{AddressVerdict, DataSetup, PassiveKind};
 
 use super::ControlConnection;
-use crate::data::{DataConnector, SourcePort};
+use crate::data::{DataConnector, SourcePort, on_link_of};
 use crate::replies;
 
 impl ControlConnection {
@@ -83,6 +83,7 @@ impl ControlConnection {
         match setup {
             DataSetup::Passive => DataConnector::passive(self.lease.take(), deadline),
             DataSetup::Active(peer) => {
+                let peer = on_link_of(peer, self.stream.peer());
                 // What a proxy says that the client reached is not an address of this machine.
                 let local = self.stream.local().ok();
                 let source = SourcePort {
