@@ -176,7 +176,9 @@ impl Accounts {
     }
 }
 
-fn is_anonymous(user: &[u8]) -> bool {
+/// Whether a client that calls itself `user` means the anonymous account.
+#[must_use]
+pub fn is_anonymous(user: &[u8]) -> bool {
     ANONYMOUS_NAMES.iter().any(|name| name.as_bytes() == user)
 }
 

@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use accounts::is_anonymous;
 use config::Network;
 use passive_ports::ClientAddress;
 use protocol::session::AddressVerdict;
@@ -128,9 +129,11 @@ impl FxpPolicy {
         !self.networks.is_empty() || !self.users.is_empty()
     }
 
-    /// Whether an account may transfer between servers at all.
+    /// Whether the account that is logged in as `user` may transfer between servers at all.
     pub(crate) fn permits_user(&self, user: &[u8]) -> bool {
-        self.is_on() && (self.users.is_empty() || self.users.iter().any(|name| name.as_bytes() == user))
+        // Of the names of the anonymous account each stands for all.
+        let means_it = |listed: &[u8]| listed == user || is_anonymous(listed) && is_anonymous(user);
+        self.is_on() && (self.users.is_empty() || self.users.iter().any(|listed| means_it(listed.as_bytes())))
     }
 
     /// Whether `address` may be the other server: never one that means many machines, or this one.
@@ -223,6 +226,9 @@ mod tests {
         let peers = DataPeers { fxp, ..DataPeers::default() };
         assert!(peers.fxp.permits_user(b"mirror"));
         assert!(!peers.fxp.permits_user(b"anonymous"));
+        let everybody = FxpPolicy { users: vec![String::from("anonymous")], ..FxpPolicy::default() };
+        assert!(everybody.permits_user(b"anonymous") && everybody.permits_user(b"ftp"));
+        assert!(!everybody.permits_user(b"mirror"));
         assert!(arrives(&peers, "192.0.2.1", "192.0.2.1", true, "198.51.100.7"));
         assert!(!arrives(&peers, "192.0.2.1", "192.0.2.1", true, "203.0.113.7"));
         assert!(!arrives(&peers, "192.0.2.1", "192.0.2.1", false, "198.51.100.7"));
