@@ -175,18 +175,22 @@ fn a_scraper_gets_the_form_that_it_asks_for() {
     assert!(answer.body.contains("# TYPE ringftpd_sessions_started counter\n"), "{}", answer.body);
 }
 
-/// More connections than are served at once ask nothing: whoever asks is answered once their few seconds are over.
+/// As many connections as are served at once ask nothing: whoever asks is answered, and not after them.
 #[test]
 fn connections_that_ask_nothing_hold_nothing_up() {
     let served = served();
     let server = start(served.path(), &[]);
     let descriptors = server.descriptors();
     let mut silent: Vec<TcpStream> =
-        (0..33).map(|_| TcpStream::connect(server.metrics()).expect("a connection")).collect();
+        (0..32).map(|_| TcpStream::connect(server.metrics()).expect("a connection")).collect();
     // One that never comes to the end of its question.
     silent[0].write_all(b"GET /metrics HTTP/1.1\r\n").expect("taken");
     until("all places are taken", || server.descriptors() >= descriptors + 32);
     assert_eq!(http::get(server.metrics(), "/health/live").status, 200);
+    let last = silent.last().expect("there are some");
+    last.set_nonblocking(true).expect("a socket option");
+    let heard = last.peek(&mut [0]).expect_err("neither an answer nor the end");
+    assert_eq!(heard.kind(), std::io::ErrorKind::WouldBlock);
     until("they are closed", || server.descriptors() < descriptors + 32);
     Client::log_in(server.address()).quits();
 }

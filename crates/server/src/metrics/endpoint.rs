@@ -3,10 +3,10 @@
 //! Whoever connects gets one answer and a few seconds. Connections, the size of a request and the time that each may take
 //! are bounded, so that somebody who is slow or hostile holds a little memory for a little while, and nothing else.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -19,13 +19,14 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use super::Metrics;
 use super::page::{self, Form};
 use crate::readiness::Phase;
 
-/// How many connections are served at once; further ones wait to be accepted.
+/// How many connections are served at once; for one more the oldest is closed, so that a probe is answered however many others
+/// say nothing.
 const CONNECTIONS_MAX: usize = 32;
 
 /// How long one connection may take, from its beginning to its end.
@@ -84,17 +85,21 @@ impl MetricsListener {
 }
 
 async fn accept(listener: tokio::net::TcpListener, metrics: &'static Metrics) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    // The oldest first.
+    let mut connections: VecDeque<JoinHandle<()>> = VecDeque::with_capacity(CONNECTIONS_MAX);
     loop {
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(async move {
+                connections.retain(|connection| !connection.is_finished());
+                if connections.len() >= CONNECTIONS_MAX
+                    && let Some(oldest) = connections.pop_front()
+                {
+                    oldest.abort();
+                }
+                connections.push_back(tokio::spawn(async move {
                     // Over time or not, the connection closes with the future that owns it.
                     let _ = tokio::time::timeout(CONNECTION_TIME_MAX, serve(stream, metrics)).await;
-                    drop(place);
-                });
+                }));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection to the metrics page could not be accepted");
