@@ -152,7 +152,7 @@ fn ask_storage(root: &Root, request: &FileRequest) -> Result<FileAnswer, Storage
             root.rename(from.as_bytes(), to.as_bytes(), replace)?;
         }
         FileRequest::SetModified { path, unix_seconds } => {
-            root.set_modified(path.as_bytes(), *unix_seconds)?;
+            return Ok(FileAnswer::Modified(root.set_modified(path.as_bytes(), *unix_seconds)?));
         }
         FileRequest::SetMode { path, mode } => root.set_mode(path.as_bytes(), *mode)?,
         FileRequest::Size(path) => return size_of_file(root.facts(path.as_bytes())?),

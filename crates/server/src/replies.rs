@@ -71,6 +71,9 @@ pub(crate) fn storage(error: StorageError) -> Reply {
         }
         StorageError::TooManyUnique => reply(450, "No free name was found; try again."),
         StorageError::Busy => reply(450, "The file is in use; try again later."),
+        StorageError::NameLost => {
+            reply(451, "The file was removed or replaced meanwhile: what was sent is not kept.")
+        }
         StorageError::Full => reply(452, "No space left on the device."),
         StorageError::Quota => reply(552, "The disk quota is used up."),
         StorageError::TooLarge => reply(552, "The file is too large for the file system."),

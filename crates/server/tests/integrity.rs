@@ -528,6 +528,18 @@ fn an_upload_resumed_at_its_end_is_whole() {
     client.hears(226);
 }
 
+#[test]
+fn what_is_appended_to_a_file_that_is_deleted_meanwhile_is_not_acknowledged() {
+    let site = site();
+    let (mut client, mut other) = (client_of(&site), client_of(&site));
+    let mut data = client.opens_data();
+    client.says("APPE old", 150);
+    data.write_all(b"more").expect("the server takes the data");
+    other.says("DELE old", 250);
+    drop(data);
+    client.hears(451);
+}
+
 /// Begins an upload of `path`, lets `happen` happen, ends the upload cleanly, and gives the code that it ends with.
 fn upload_while(client: &mut Client, path: &str, happen: impl FnOnce()) -> u16 {
     let mut data = client.opens_data();

@@ -87,16 +87,17 @@ impl Root {
     /// Sets when the contents of `path` last changed, in seconds since 1970-01-01 00:00:00 UTC; the time of the last
     /// access stays. Symbolic links are followed beneath the root.
     ///
-    /// A file system stores the nearest time that it can.
+    /// A file system stores the nearest time that it can, which is given back.
     ///
     /// # Errors
     /// [`StorageError::PermissionDenied`] where the server's user does not own the file, or what the resolution gives.
-    pub fn set_modified(&self, path: &[u8], unix_seconds: i64) -> Result<(), StorageError> {
+    pub fn set_modified(&self, path: &[u8], unix_seconds: i64) -> Result<i64, StorageError> {
         let target = self.resolve_target(RelativePath::of(path)?)?;
         let modified = TimeSpec::new(unix_seconds, 0);
         // A link that takes the name's place meanwhile is dated itself, and not followed out of the root.
         let flags = UtimensatFlags::NoFollowSymlink;
-        Ok(utimensat(&target.directory, target.name.as_slice(), &TimeSpec::UTIME_OMIT, &modified, flags)?)
+        utimensat(&target.directory, target.name.as_slice(), &TimeSpec::UTIME_OMIT, &modified, flags)?;
+        Ok(target.facts()?.ok_or(StorageError::NotFound)?.modified_unix_seconds)
     }
 
     /// Sets the permission bits of `path`; symbolic links are followed beneath the root.

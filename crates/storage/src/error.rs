@@ -68,6 +68,9 @@ pub enum StorageError {
     /// Somebody else holds the file or the directory: another upload writes to it, or it is a mount point.
     #[error("the file is in use")]
     Busy,
+    /// What was written has no name any more: the file was removed or replaced meanwhile.
+    #[error("the file was removed or replaced meanwhile")]
+    NameLost,
     /// The device has no space left.
     #[error("no space left")]
     Full,

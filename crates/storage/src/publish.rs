@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, fsync, linkat, syncfs, unlinkat};
 
 use crate::path::random_upload_name;
@@ -24,12 +24,12 @@ impl Upload {
     ///
     /// # Errors
     /// [`StorageError::Exists`] where the upload may not replace and the name was taken meanwhile; otherwise what the
-    /// file system gives. Nothing is left behind then, and the old file is untouched. With [`SyncPolicy::Full`], an
+    /// file system gives. [`StorageError::NameLost`] where the file that was changed in place has no name any more. Nothing is left behind then, and the old file is untouched. With [`SyncPolicy::Full`], an
     /// error may also mean that the file has its name but the directory did not reach the disk.
     pub fn publish(mut self) -> Result<(), StorageError> {
         self.release_unused()?;
         match self.place {
-            Place::Direct { .. } => {}
+            Place::Direct { .. } => self.require_name()?,
             Place::Unnamed | Place::Hidden { .. } if self.replaces => self.take_name_replacing()?,
             Place::Unnamed => link_unnamed(&self, &self.target.name)?,
             Place::Hidden { .. } | Place::Published => self.rename_hidden_to_new()?,
@@ -39,6 +39,13 @@ impl Upload {
             self.sync_directory()?;
         }
         Ok(())
+    }
+
+    /// Refuses what was written in place to a file that nobody can open any more.
+    fn require_name(&self) -> Result<(), StorageError> {
+        // The number of names alone is not to be believed: some file systems of FUSE always say that there is none.
+        let has_none = fstat(&self.file)?.st_nlink == 0;
+        if has_none && !self.has_its_name()? { Err(StorageError::NameLost) } else { Ok(()) }
     }
 
     /// Takes the name whether it is free or a file's.
@@ -72,7 +79,7 @@ impl Upload {
     pub(crate) fn take_hidden_name(&mut self) -> Result<(), StorageError> {
         // Nobody else can hold a file without a name; where files cannot be locked, no sweep removes any.
         let _ = self.file.try_lock();
-        let mode = Mode::from_bits_truncate(nix::sys::stat::fstat(&self.file)?.st_mode & 0o777);
+        let mode = Mode::from_bits_truncate(fstat(&self.file)?.st_mode & 0o777);
         for _ in 0..RANDOM_NAME_TRIES_MAX {
             let name = random_upload_name();
             match link_unnamed(self, &name) {

@@ -388,12 +388,17 @@ impl Upload {
     /// Removes the target that this upload made in place, where nothing was written to it.
     fn remove_created_if_empty(&self) -> Result<(), StorageError> {
         let ours = Facts::from(&fstat(&self.file)?);
-        let named = self.target.facts()?;
-        let is_ours = named.is_some_and(|named| (named.device, named.inode) == (ours.device, ours.inode));
-        if is_ours && ours.kind == Kind::File && ours.size == 0 {
+        if self.has_its_name()? && ours.kind == Kind::File && ours.size == 0 {
             unlinkat(&self.target.directory, self.target.name.as_slice(), UnlinkatFlags::NoRemoveDir)?;
         }
         Ok(())
+    }
+
+    /// Whether the name is this very file's.
+    pub(crate) fn has_its_name(&self) -> Result<bool, StorageError> {
+        let ours = Facts::from(&fstat(&self.file)?);
+        let named = self.target.facts()?;
+        Ok(named.is_some_and(|named| (named.device, named.inode) == (ours.device, ours.inode)))
     }
 }
 

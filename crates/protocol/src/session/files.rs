@@ -38,7 +38,8 @@ impl Session {
             }
             (FileRequest::Rename { .. }, _) => say::RENAMED,
             (FileRequest::SetMode { .. }, _) => say::MODE_CHANGED,
-            (FileRequest::SetModified { path, unix_seconds }, _) => {
+            // As it is stored, which may be another time than was asked for.
+            (FileRequest::SetModified { path, .. }, FileAnswer::Modified(unix_seconds)) => {
                 let mut text = format!("Modify={}; ", Timestamp { unix_seconds }).into_bytes();
                 text.extend_from_slice(path.as_bytes());
                 Reply::new(say::FILE_STATUS, text)
@@ -61,7 +62,7 @@ impl Session {
                 FileAnswer::Digest { hexadecimal, end },
             ) => digest_reply(&path, algorithm, start, end, form, &hexadecimal),
             (FileRequest::Digest { .. } | FileRequest::Facts { .. } | FileRequest::Status(_), _)
-            | (FileRequest::Size(_) | FileRequest::Modified(_), _) => {
+            | (FileRequest::Size(_) | FileRequest::Modified(_) | FileRequest::SetModified { .. }, _) => {
                 Reply::new(say::NOT_TAKEN, "No answer.")
             }
         }
@@ -171,6 +172,9 @@ impl Session {
     }
 
     pub(super) fn on_hash(&mut self, argument: &[u8]) {
+        if self.is_before_an_abort(say::CHECKSUM_ABORTED) {
+            return;
+        }
         let algorithm = self.hash;
         self.ask_path(Rights::DOWNLOAD, argument, |path| FileRequest::Digest {
             path,
@@ -182,6 +186,9 @@ impl Session {
     }
 
     pub(super) fn on_checksum(&mut self, algorithm: HashAlgorithm, argument: &ChecksumArgument<'_>) {
+        if self.is_before_an_abort(say::CHECKSUM_ABORTED) {
+            return;
+        }
         self.ask_path(Rights::DOWNLOAD, &argument.path, |path| FileRequest::Digest {
             path,
             algorithm,

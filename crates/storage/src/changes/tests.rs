@@ -116,9 +116,12 @@ fn times_are_set_through_links_and_the_access_time_stays() {
     assert_eq!(std::fs::symlink_metadata(scratch.at("link")).unwrap().mtime(), link_before.mtime());
     for (index, path) in ["/", "/to-directory", "/to-here"].into_iter().enumerate() {
         let seconds = i64::try_from(index).unwrap();
-        scratch.root.set_modified(path.as_bytes(), seconds).unwrap();
+        assert_eq!(scratch.root.set_modified(path.as_bytes(), seconds), Ok(seconds));
         assert_eq!(scratch.root.facts(path.as_bytes()).unwrap().modified_unix_seconds, seconds);
     }
+    // The year 9999, which not every file system can store.
+    let stored = scratch.root.set_modified(b"/d/f", 253_402_300_799).unwrap();
+    assert_eq!(stored, std::fs::metadata(scratch.at("d/f")).unwrap().mtime());
     assert_eq!(scratch.root.set_modified(b"/none", 0), Err(StorageError::NotFound));
 }
 

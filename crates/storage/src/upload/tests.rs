@@ -276,6 +276,28 @@ fn an_upload_knows_whether_the_name_was_anothers_and_whether_it_writes_to_it() {
 }
 
 #[test]
+fn what_is_written_to_a_file_that_loses_its_name_is_not_stored() {
+    for scratch in Scratch::of_every_kind() {
+        for mode in [UploadMode::Append, UploadMode::ResumeAt(1)] {
+            let replaced = |then: &dyn Fn()| {
+                scratch.file("f", "old");
+                let upload = scratch.root.open_upload(b"/f", mode).unwrap();
+                receive(&upload, "more");
+                then();
+                upload.publish()
+            };
+            assert_eq!(replaced(&|| fs::remove_file(scratch.at("f")).unwrap()), Err(StorageError::NameLost));
+            let by_another = || store(&scratch, "/f", UploadMode::Replace, "another's");
+            assert_eq!(replaced(&by_another), Err(StorageError::NameLost));
+            assert_eq!(scratch.contents("f"), b"another's");
+            // Under another name it can be had.
+            assert_eq!(replaced(&|| fs::rename(scratch.at("f"), scratch.at("g")).unwrap()), Ok(()));
+            assert!(scratch.contents("g").ends_with(b"more"));
+        }
+    }
+}
+
+#[test]
 fn reserved_space_is_given_back_and_a_full_disk_is_told() {
     for scratch in Scratch::of_every_kind() {
         let mut upload = scratch.root.open_upload(b"/f", UploadMode::Replace).unwrap();
