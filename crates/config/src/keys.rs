@@ -262,7 +262,7 @@ section! {
         /// How many leading bits make an IPv6 network.
         [restart] network_ipv6_prefix_bits: Whole<1, 128> = Whole::constant::<56>(),
 
-        /// Sessions on which nobody has logged in yet.
+        /// Sessions on which nobody is logged in. Whoever says REIN, or USER again, needs such a place, too.
         sessions_pending_max: Option<NonZeroU32> = None,
 
         /// Passwords that are checked at the same time, each with a core and with the memory that its hash asks for.

@@ -68,7 +68,7 @@ pub enum Frame<'a> {
 }
 
 /// Cuts a byte stream into lines of bounded length. While no part of a line is held, it owns no heap memory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LineSplitter {
     /// The bytes of a line whose end has not come, or of the line given last, as `state` says.
     buffer: Vec<u8>,

@@ -94,9 +94,12 @@ impl Admission {
     /// A place for a connection, whoever's it is.
     pub(crate) fn admit(&'static self, limits: &AdmissionLimits) -> Result<SessionPlace, Full> {
         let total = Place::take(&self.total, self.sessions_max(limits)).ok_or(Full::Total)?;
-        let pending =
-            Place::take(&self.pending, limits.pending.unwrap_or(usize::MAX)).ok_or(Full::Pending)?;
+        let pending = self.admit_pending(limits).ok_or(Full::Pending)?;
         Ok(SessionPlace { pending: Some(pending), _total: total })
+    }
+
+    fn admit_pending(&'static self, limits: &AdmissionLimits) -> Option<Place> {
+        Place::take(&self.pending, limits.pending.unwrap_or(usize::MAX))
     }
 
     /// A place for a session of `client`.
@@ -141,6 +144,14 @@ impl SessionPlace {
     /// Somebody has logged in.
     pub(crate) fn on_login(&mut self) {
         self.pending = None;
+    }
+
+    /// Nobody is logged in any more; false where too many are waiting for a login already.
+    pub(crate) fn on_logout(&mut self, admission: &'static Admission, limits: &AdmissionLimits) -> bool {
+        if self.pending.is_none() {
+            self.pending = admission.admit_pending(limits);
+        }
+        self.pending.is_some()
     }
 }
 
@@ -237,7 +248,11 @@ mod tests {
         let mut first = admission.admit(&limits).unwrap();
         assert_eq!(admission.admit(&limits).unwrap_err(), Full::Pending);
         first.on_login();
-        assert!(admission.admit(&limits).is_ok());
+        let second = admission.admit(&limits).unwrap();
+        assert!(!first.on_logout(admission, &limits));
+        drop(second);
+        assert!(first.on_logout(admission, &limits) && first.on_logout(admission, &limits));
+        assert_eq!(admission.admit(&limits).unwrap_err(), Full::Pending);
     }
 
     #[test]

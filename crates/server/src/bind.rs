@@ -56,6 +56,9 @@ pub(crate) fn bind_control(
     Ok(listeners)
 }
 
+/// How many bytes of replies may wait in the kernel for a client to read them.
+const REPLIES_UNREAD_BYTES_MAX: usize = 128 * 1024;
+
 /// What connections inherit from their listener, which saves a system call for each.
 fn set_inherited_options(listener: &BoundListener) -> io::Result<()> {
     let socket = SockRef::from(listener);
@@ -64,7 +67,9 @@ fn set_inherited_options(listener: &BoundListener) -> io::Result<()> {
     // The data mark of a client's ABOR comes as urgent data; it is read in its place in the line.
     socket.set_out_of_band_inline(true)?;
     // A client that vanished without a word is found out while its session waits for nothing else.
-    socket.set_keepalive(true)
+    socket.set_keepalive(true)?;
+    // Replies that a client does not read: the kernel would let them grow to four mebibytes.
+    socket.set_send_buffer_size(REPLIES_UNREAD_BYTES_MAX)
 }
 
 /// The passive ports: for each port one socket on each address that control connections come to.

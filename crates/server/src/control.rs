@@ -23,7 +23,7 @@ use protocol::session::{Action, Deadline, FileAnswer, FileRequest, LoginVerdict,
 use runtime::{IdleTimer, Stream, timeout_at, turn_began};
 use storage::Root;
 
-use crate::admission::{ClientPlace, SessionPlace};
+use crate::admission::{ClientPlace, Full, SessionPlace};
 use crate::answers::Answers;
 use crate::farewell::FarewellListener;
 use crate::files::{self, FileJob};
@@ -33,6 +33,7 @@ use crate::metrics::{Passed, SessionEnd};
 use crate::passive::PassiveLease;
 use crate::rates::Rates;
 use crate::record::SessionLabel;
+use crate::replies;
 use crate::settings::only_address;
 use crate::transfers::{Running, Step};
 use crate::worker::{Client, Worker};
@@ -43,6 +44,12 @@ const TURN_MAX: Duration = Duration::from_micros(250);
 
 /// How much of a client's input is read at a time.
 const RECEIVE_BYTES: usize = 16 * 1024;
+
+/// How many bytes of replies are gathered before they are sent, whatever else is to be done.
+const SENT_AT_BYTES: usize = 64 * 1024;
+
+/// How often it is looked whether a client is still there of whom no more can be read for now.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// Where input is received. It belongs to whichever session is running, and only until that session waits again, so
@@ -84,7 +91,10 @@ pub(crate) struct ControlConnection {
     places: (SessionPlace, ClientPlace),
     idle: IdleTimer,
     farewell: FarewellListener,
+    /// All that the client said has been read.
     input_ended: bool,
+    /// The client has ended its side, though there may be something to read before that.
+    has_left: bool,
     /// The server stops; the session ends with what it is doing.
     leaving: bool,
     answers: Answers,
@@ -98,6 +108,8 @@ enum Event {
     InputEnded,
     /// The connection failed.
     Failed,
+    /// The client ended its side, perhaps behind much that it said before.
+    Left,
     Transfer(Step),
     File(FileRequest, Result<FileAnswer, Reply>),
     Login(LoginOutcome),
@@ -142,6 +154,7 @@ impl ControlConnection {
             idle: IdleTimer::new(settings.deadlines.login),
             farewell: worker.farewell.listen(),
             input_ended: false,
+            has_left: false,
             leaving: false,
             answers: Answers::new(worker.counters, now),
             stream,
@@ -192,6 +205,11 @@ impl ControlConnection {
                 }
                 Event::InputEnded => self.on_input_ended(),
                 Event::Failed => self.on_lost(),
+                Event::Left => {
+                    self.has_left = true;
+                    self.cancel_file_job();
+                    Ok(())
+                }
                 Event::Transfer(step) => {
                     self.on_transfer_step(step);
                     Ok(())
@@ -232,8 +250,12 @@ impl ControlConnection {
         // Bytes that move have a stall deadline of their own. What waits for a disk, as the checksum of a large file, takes as
         // long as it takes; but not for a client that says no more, and may be gone.
         let is_moving = self.transfer.is_some() && !self.is_publishing();
-        let is_waiting = (self.file_job.is_some() || self.is_publishing()) && !self.input_ended;
+        let is_waiting = (self.file_job.is_some() || self.is_publishing()) && !self.has_left;
         let is_working = is_moving || is_waiting;
+        if self.file_job.is_some() && !self.is_heard() && !self.has_left {
+            // Boxed, lest every session has room for it at all times.
+            return (Box::pin(self.next_event_unheard(is_working)).await, true);
+        }
         let mut was_waited_for = false;
         let event = poll_fn(|context| {
             let polled = self.poll_event(context, is_working);
@@ -241,6 +263,23 @@ impl ControlConnection {
             polled
         });
         (event.await, was_waited_for)
+    }
+
+    /// Waits for what happens first while nothing of the client's can be read, which would tell that it is gone.
+    async fn next_event_unheard(&mut self, is_working: bool) -> Event {
+        loop {
+            let event = poll_fn(|context| self.poll_event(context, is_working));
+            match timeout_at(Instant::now() + LOOK_EVERY, event).await {
+                Ok(event) => return event,
+                Err(runtime::Elapsed) if self.stream.peer_closed() => return Event::Left,
+                Err(runtime::Elapsed) => {}
+            }
+        }
+    }
+
+    /// Whether what the client sends is received.
+    fn is_heard(&self) -> bool {
+        self.unread.is_empty() && self.session.wants_input() && !self.input_ended
     }
 
     fn poll_event(&mut self, context: &mut Context<'_>, is_working: bool) -> Poll<Event> {
@@ -263,9 +302,7 @@ impl ControlConnection {
         if !is_working && self.idle.poll_expired(context).is_ready() {
             return Poll::Ready(Event::Expired);
         }
-        // A session that wants no input still has to notice that its client is gone, which a read would tell; its
-        // deadlines bound that.
-        if self.unread.is_empty() && self.session.wants_input() && !self.input_ended {
+        if self.is_heard() {
             let received = RECEIVED.with_borrow_mut(|buffer| self.stream.poll_receive(context, buffer));
             match received {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Event::InputEnded),
@@ -296,11 +333,15 @@ impl ControlConnection {
         if self.transfer.is_some() && !self.session.said_goodbye() {
             return self.on_lost();
         }
+        self.cancel_file_job();
+        self.says_no_more();
+        Ok(())
+    }
+
+    fn cancel_file_job(&self) {
         if let Some(job) = &self.file_job {
             job.cancel();
         }
-        self.says_no_more();
-        Ok(())
     }
 
     /// The client is gone. An upload that is taking its name keeps it, and is recorded with it.
@@ -315,6 +356,7 @@ impl ControlConnection {
     /// From now on it has its idle time for what is still to be waited for.
     fn says_no_more(&mut self) {
         self.input_ended = true;
+        self.has_left = true;
         self.idle.touch(self.now);
     }
 
@@ -389,6 +431,10 @@ impl ControlConnection {
                     self.answers.replied(reply.code(), to);
                     tracing::debug!(session = self.id, code = reply.code().number(), "reply");
                     reply.encode(&mut replies);
+                    if replies.len() >= SENT_AT_BYTES {
+                        self.send(&replies, false).await.map_err(|_| SessionEnd::Lost)?;
+                        replies.clear();
+                    }
                 }
                 Action::Authenticate(password) => self.authenticate(&password),
                 Action::LeasePassive(kind) => self.lease_passive(kind),
@@ -403,6 +449,10 @@ impl ControlConnection {
                     self.root = Arc::clone(settings.logins.default_root());
                     self.idle.set_duration(settings.deadlines.login);
                     self.idle.touch(self.now);
+                    let admission = &self.worker.service.admission;
+                    if !self.places.0.on_logout(admission, &settings.admission) {
+                        self.session.handle_no_place(replies::full(Full::Pending));
+                    }
                 }
                 Action::Close => ending = Some(SessionEnd::Closed),
             }
@@ -491,5 +541,8 @@ impl ControlConnection {
             return self.session.handle_file_answer(request, answer);
         }
         self.file_job = Some(FileJob::begin(Arc::clone(&self.root), request, self.label()));
+        if self.has_left {
+            self.cancel_file_job();
+        }
     }
 }

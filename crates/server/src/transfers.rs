@@ -27,6 +27,11 @@ use crate::waiting;
 /// How much of a listing is made at a time, in bytes.
 const LISTING_CHUNK_BYTES: usize = 64 * 1024;
 
+/// How long a file that is in use is asked for again, and how often: an upload that was cut off lets go of its file on another
+/// thread, and whoever resumes it at once must not be told that it is being written.
+const LET_GO: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
 /// How much later than its data connection the control connection of a dying client may end. An upload's 226 is late by as much.
 const DEATH_NOTICE: Duration = Duration::from_millis(5);
 
@@ -113,8 +118,18 @@ impl Running {
             let record = step_record;
             let what = record.transfer().what.clone();
             let is_set_up = record.transfer().setup.is_some();
-            let places = waiting::for_opening(&root, &what);
-            match places.blocking(move || open_content(&root, &what, is_set_up)).await {
+            let let_go_until = Instant::now() + LET_GO;
+            let opened_content = loop {
+                let places = waiting::for_opening(&root, &what);
+                let (root, what) = (Arc::clone(&root), what.clone());
+                match places.blocking(move || open_content(&root, &what, is_set_up)).await {
+                    Ok(Err(StorageError::Busy)) if Instant::now() < let_go_until => {
+                        sleep_until(Instant::now() + LOOK_EVERY).await;
+                    }
+                    opened => break opened,
+                }
+            };
+            match opened_content {
                 Ok(Ok(content)) => opened(content, record),
                 Ok(Err(error)) => refused(error, &record),
                 Err(error) => Step::Ended(record.ends(TransferEnd::Refused(record.failed_inside(&error)))),

@@ -81,6 +81,38 @@ fn whoever_reads_no_answers_costs_little() {
     drop(clients);
 }
 
+/// Held back while a file is read, all are to be answered at once when that is done; each answer is long.
+#[test]
+fn whoever_reads_no_long_answers_costs_little() {
+    const CLIENTS: usize = 16;
+    const BYTES_EACH_MAX: u64 = 600 * 1024;
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(scratch.path().join("file"), "contents").expect("a file");
+    // A quote is doubled in the answer.
+    let deep = vec!["\"".repeat(250); 15].join("/");
+    std::fs::create_dir_all(scratch.path().join(&deep)).expect("a deep directory");
+    let server = start(scratch.path());
+    let before = resident_bytes(server.pid());
+    let asked = String::from("HASH /file\r\n") + &"PWD\r\n".repeat(540);
+    let clients: Vec<Client> = (0..CLIENTS)
+        .map(|_| {
+            let mut client = Client::log_in(server.address());
+            client.says(format!("CWD {deep}"), 250);
+            client.sends(&asked);
+            client
+        })
+        .collect();
+    for mut client in clients {
+        client.hears(213);
+        let grown = resident_bytes(server.pid()).saturating_sub(before);
+        assert!(grown < CLIENTS as u64 * BYTES_EACH_MAX, "{grown} bytes for {CLIENTS} clients");
+        for _ in 0..540 {
+            client.hears(257);
+        }
+        client.quits();
+    }
+}
+
 /// Both have asked before the server looks, one without a pause. In which order they had their turns, the log tells.
 #[test]
 fn whoever_asks_without_a_pause_does_not_keep_the_others_waiting() {

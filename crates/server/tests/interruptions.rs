@@ -217,6 +217,53 @@ fn abor_overtakes_what_waits_behind_the_transfer() {
     client.quits();
 }
 
+#[test]
+fn abor_takes_back_what_was_said_before_it() {
+    let site = site();
+    let mut client = client_of(&site);
+    let _data = begins_download(&mut client);
+    client.sends("EPSV\r\nRETR large\r\nABOR\r\nRETR large\r\n");
+    for code in [426, 229, 426, 226, 425] {
+        client.hears(code);
+    }
+    client.quits();
+}
+
+#[test]
+fn abor_behind_more_than_is_held_back_is_seen_before_an_upload_takes_its_name() {
+    const TIMES: usize = 5000;
+    let site = site();
+    let mut client = client_of(&site);
+    let data = begins_upload(&mut client);
+    client.sends("PWD\r\n".repeat(TIMES) + "ABOR\r\n");
+    drop(data);
+    client.hears(426);
+    for _ in 0..TIMES {
+        client.hears(257);
+    }
+    client.hears(226);
+    is_untouched(&site);
+}
+
+#[test]
+fn an_upload_that_was_cut_off_can_be_resumed_at_once() {
+    let site = site();
+    let mut client = client_of(&site);
+    let mut data = client.opens_data();
+    client.says("APPE large", 150);
+    for _ in 0..50 {
+        data.write_all(b"more").expect("the server takes data");
+        client.sends("ABOR\r\nPASV\r\nAPPE large\r\n");
+        client.hears(426);
+        client.hears(226);
+        let passive = client.hears(227).passive_address();
+        client.hears(150);
+        data = client.connects_to(passive);
+    }
+    drop(data);
+    client.hears(226);
+}
+
 /// What it has sent is unread when all is sent. To close then would reset the connection, and throw away what the client has still
 /// to read.
 #[test]

@@ -205,6 +205,19 @@ fn a_checksum_ends_with_its_client() {
     all_is_closed(&site, idle, "a reset");
     drop(begins());
     all_is_closed(&site, idle, "the client has closed");
+    // Behind more than the session holds back; the end is not read.
+    let mut client = Client::log_in(site.server.address());
+    client.sends("HASH huge\r\n".repeat(10) + &"NOOP\r\n".repeat(5000));
+    until("the file is open", || opened(&site).files > 0);
+    drop(client);
+    all_is_closed(&site, idle, "the client has closed behind much that it said");
+    let mut client = Client::log_in(site.server.address());
+    client.sends("HASH huge\r\nHASH huge\r\n");
+    client.closes_its_side();
+    client.hears(426);
+    client.hears(426);
+    client.hears_the_end();
+    all_is_closed(&site, idle, "the client has closed its side");
 }
 
 #[test]

@@ -77,6 +77,27 @@ fn those_who_are_refused_are_told_and_the_log_is_not_flooded() {
     assert!(said < 20, "{said} lines for 20 clients");
 }
 
+#[test]
+fn whoever_logs_out_again_waits_for_a_login_as_others_do() {
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let config = scratch.path().join("ringftpd.toml");
+    fs::write(&config, "[limits]\nsessions_pending_max = 2\n").expect("a configuration");
+    let config = config.to_str().expect("a temporary path is text");
+    let server = Server::start(scratch.path(), &["--config", config]);
+    let mut clients: Vec<Client> = (0..3).map(|_| Client::log_in(server.address())).collect();
+    for client in &mut clients {
+        client.says("REIN", 220);
+    }
+    let mut third = clients.pop().expect("a third");
+    third.hears(421);
+    third.hears_the_end();
+    for mut client in clients {
+        client.says("USER anonymous", 331);
+        client.says("PASS x", 230);
+        client.quits();
+    }
+}
+
 /// How long a slow client takes for a transfer: three times the idle deadline.
 const SLOWLY: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(100);

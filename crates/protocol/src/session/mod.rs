@@ -51,8 +51,8 @@ use transfers::DataSlot;
 /// How many bytes of lines a session holds back before it asks for no more input.
 pub const HELD_BYTES_MAX: usize = 16 * 1024;
 
-/// How many actions may wait to be polled before a session asks for no more input: a reply can be a thousand times as long as
-/// its command, and whoever asks without end and reads nothing must not have them all made.
+/// How many actions may wait to be polled before a session handles no more lines, be they held or new: a reply can be a thousand
+/// times as long as its command, and whoever asks without end and reads nothing must not have them all made.
 pub const ACTIONS_WAITING_MAX: usize = 128;
 
 /// What is the same for every session of a listener.
@@ -181,6 +181,10 @@ impl Session {
 
     /// The next thing to do; `None` until something else happened.
     pub fn poll_action(&mut self) -> Option<Action> {
+        if self.actions.is_empty() {
+            // Lines that had to wait because so much was to be done already.
+            self.resume();
+        }
         self.actions.pop_front()
     }
 
@@ -239,6 +243,23 @@ impl Session {
         }
     }
 
+    /// The client has sent this line, and too many stand before it to hand it in: an `ABOR` goes ahead of them, and anything else is
+    /// left for its turn.
+    pub fn handle_line_ahead(&mut self, line: &[u8]) {
+        if matches!(command::parse(line), Ok(Command::Abor)) {
+            self.abort_early();
+        }
+    }
+
+    /// There is no place any more for somebody who is not logged in; `reply` says so.
+    pub fn handle_no_place(&mut self, reply: Reply) {
+        if !self.closed {
+            self.answered_verb = None;
+            self.reply(reply);
+            self.close();
+        }
+    }
+
     /// A deadline of the control connection passed.
     pub fn handle_deadline(&mut self, deadline: Deadline) {
         if self.closed {
@@ -277,9 +298,13 @@ impl Session {
         self.held.push_back(held);
     }
 
-    /// Handles the lines that waited, as far as nothing new is outstanding.
+    /// Handles the lines that waited, as far as nothing new is outstanding and not too much is to be done already.
     fn resume(&mut self) {
-        while !self.closed && !self.held.is_empty() && self.waiting == Waiting::Nobody {
+        while !self.closed
+            && !self.held.is_empty()
+            && self.waiting == Waiting::Nobody
+            && self.actions.len() < ACTIONS_WAITING_MAX
+        {
             let admitted = match self.held.front() {
                 Some(Held::Line(line)) if self.data.is_transferring() => {
                     self.is_answered_during_transfer(&command::parse(line))
@@ -301,7 +326,7 @@ impl Session {
                 None => {}
             }
         }
-        if self.held.is_empty() {
+        if self.held.is_empty() && self.held.capacity() > 0 {
             // An idle session keeps no heap for lines that came once.
             self.held = VecDeque::new();
         }
@@ -335,6 +360,8 @@ impl Session {
 
     fn handle_command(&mut self, command: Command<'_>, rename_from: Option<VirtualPath>) {
         if !self.is_logged_in() && !is_open_to_strangers(&command) {
+            // Of an ABOR that was seen ahead of its turn this is the turn.
+            self.abort_is_due &= !matches!(command, Command::Abor);
             return self.reply(say::NOT_LOGGED_IN);
         }
         match command {
@@ -526,4 +553,32 @@ fn argument_error(verb: Verb, usage: &'static str) -> Reply {
     let is_malformed = usage.starts_with("Syntax: ");
     let told = say::MALFORMED.into_iter().find(|(malformed, _)| is_malformed && *malformed == verb.as_str());
     told.map_or_else(|| Reply::fixed(say::SYNTAX_ERROR_IN_ARGUMENTS, usage), |(_, reply)| reply)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::Code;
+
+    #[test]
+    fn what_was_held_is_answered_as_it_is_taken_up() {
+        const LINES: usize = 400;
+        let settings = Arc::new(SessionSettings::default());
+        let mut session = Session::new(settings, SocketAddr::from(([192, 0, 2, 1], 1)));
+        session.handle_line(b"USER anonymous");
+        session.handle_line(b"PASS x");
+        for _ in 0..LINES {
+            session.handle_line(b"PWD");
+        }
+        while session.poll_action().is_some() {}
+        session.handle_login(LoginVerdict::Accepted(Rights::READER));
+        let mut answers = 0;
+        while let Some(action) = session.poll_action() {
+            assert!(session.actions.len() <= ACTIONS_WAITING_MAX);
+            answers +=
+                usize::from(matches!(action, Action::Reply { reply, .. } if reply.code() == Code::new(257)));
+        }
+        assert_eq!(answers, LINES);
+        assert!(session.held.is_empty() && session.held.capacity() == 0);
+    }
 }

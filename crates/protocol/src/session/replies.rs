@@ -77,6 +77,7 @@ pub(super) const MODE_NOT_OFFERED: Reply = reply(504, "Unimplemented mode: only 
 pub(super) const DATA_SETUP_FIRST: Reply = reply(425, "Use PASV, EPSV, PORT or EPRT first.");
 pub(super) const TRANSFER_COMPLETE: Reply = reply(226, "Transfer complete.");
 pub(super) const TRANSFER_ABORTED: Reply = reply(426, "Transfer aborted via ABOR.");
+pub(super) const CHECKSUM_ABORTED: Reply = reply(426, "Checksum aborted.");
 pub(super) const ABORT_DONE: Reply = reply(226, "ABOR command successful.");
 pub(super) const NOTHING_TO_ABORT: Reply = reply(225, "No transfer to abort.");
 pub(super) const SETUP_ABORTED: Reply = reply(225, "ABOR command successful; data connection closed.");

@@ -174,6 +174,9 @@ impl Session {
     }
 
     fn start(&mut self, name: &[u8], what: TransferKind) {
+        if self.is_before_an_abort(say::TRANSFER_ABORTED) {
+            return;
+        }
         let setup = match self.data {
             DataSlot::Ready(setup) => Some(setup),
             _ => None,
@@ -210,6 +213,7 @@ impl Session {
     /// `ABOR` whose turn has come: nothing runs any more. What it ended, if anything, has told its 426 already.
     pub(super) fn on_abor(&mut self) {
         if std::mem::take(&mut self.abort_is_due) {
+            self.forget_data_setup();
             self.reply(say::ABORT_DONE);
         } else if matches!(self.data, DataSlot::Ready(_)) {
             self.forget_data_setup();
@@ -225,6 +229,14 @@ impl Session {
         if can_abort && !std::mem::replace(&mut self.abort_is_due, true) {
             self.actions.push_back(Action::Abort);
         }
+    }
+
+    /// Whether what is to begin now was taken back by an `ABOR` that was seen ahead of its turn; if so, `aborted` is said.
+    pub(super) fn is_before_an_abort(&mut self, aborted: Reply) -> bool {
+        if self.abort_is_due {
+            self.reply(aborted);
+        }
+        self.abort_is_due
     }
 }
 

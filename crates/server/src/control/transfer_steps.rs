@@ -1,5 +1,6 @@
 //! A session's transfer, from one step to the next, and how it is taken back.
 
+use protocol::line::Frame;
 use protocol::session::{Transfer, TransferEnd};
 use transfer::{Direction, TransferOptions};
 
@@ -10,6 +11,9 @@ use crate::transfers::{Running, Step};
 
 /// How many buffers full of input are looked through for an ABOR at once.
 const LOOKS_MAX: usize = 8;
+
+/// How much of a client's input may be put aside before no more is looked through for an ABOR, in bytes.
+const UNREAD_BYTES_MAX: usize = 128 * 1024;
 
 impl ControlConnection {
     pub(super) fn begin_transfer(&mut self, transfer: Transfer) {
@@ -60,13 +64,23 @@ impl ControlConnection {
     /// Reads what the client has sent by now, without waiting, and not for ever where it never pauses.
     fn look_for_abort(&mut self) {
         for _ in 0..LOOKS_MAX {
-            if !self.unread.is_empty() || !self.session.wants_input() || self.input_ended {
-                return;
+            if self.input_ended || self.unread.len() >= UNREAD_BYTES_MAX {
+                break;
             }
             let received = RECEIVED.with_borrow_mut(|buffer| self.stream.try_receive(buffer));
-            match received {
-                Ok(0) | Err(_) => return,
-                Ok(length) => RECEIVED.with_borrow(|buffer| self.split(&buffer[..length])),
+            let Ok(length @ 1..) = received else { break };
+            let is_heard = self.is_heard();
+            RECEIVED.with_borrow(|buffer| {
+                let received = &buffer[..length];
+                if is_heard { self.split(received) } else { self.unread.extend_from_slice(received) }
+            });
+        }
+        // What the session does not want yet: more was said than it holds back.
+        let mut splitter = self.splitter.clone();
+        let mut rest = &self.unread[..];
+        while let Some(frame) = splitter.next(&mut rest) {
+            if let Frame::Line(line) = frame {
+                self.session.handle_line_ahead(line);
             }
         }
     }
@@ -89,9 +103,7 @@ impl ControlConnection {
 
     /// Takes back what runs. An upload that is being published has ended already, and is told so.
     pub(super) fn abort(&mut self) {
-        if let Some(job) = &self.file_job {
-            job.cancel();
-        }
+        self.cancel_file_job();
         if self.transfer.as_ref().is_some_and(Running::can_be_aborted) {
             self.transfer = None;
             self.session.handle_transfer_ended(TransferEnd::Aborted);
