@@ -424,44 +424,41 @@ impl ControlConnection {
     async fn do_what_is_asked(&mut self) -> Result<(), SessionEnd> {
         let mut replies = REPLIES.take();
         replies.clear();
-        let mut ending = None;
+        let mut ends = false;
         while let Some(action) = self.session.poll_action() {
-            match action {
-                Action::Reply { reply, to } => {
-                    self.answers.replied(reply.code(), to);
-                    tracing::debug!(session = self.id, code = reply.code().number(), "reply");
-                    reply.encode(&mut replies);
-                    if replies.len() >= SENT_AT_BYTES {
-                        self.send(&replies, false).await.map_err(|_| SessionEnd::Lost)?;
-                        replies.clear();
-                    }
-                }
-                Action::Authenticate(password) => self.authenticate(&password),
-                Action::LeasePassive(kind) => self.lease_passive(kind),
-                Action::ReturnPassive => self.lease = None,
-                Action::PermitAddress(address) => self.permit_address(address),
-                Action::Transfer(transfer) => self.begin_transfer(*transfer),
-                Action::Abort => self.abort(),
-                Action::File(request) => self.begin_file_request(*request),
-                Action::Logout => {
-                    let settings = self.worker.settings.get();
-                    self.account = None;
-                    self.root = Arc::clone(settings.logins.default_root());
-                    self.idle.set_duration(settings.deadlines.login);
-                    self.idle.touch(self.now);
-                    let admission = &self.worker.service.admission;
-                    if !self.places.0.on_logout(admission, &settings.admission) {
-                        self.session.handle_no_place(replies::full(Full::Pending));
-                    }
-                }
-                Action::Close => ending = Some(SessionEnd::Closed),
+            ends |= matches!(action, Action::Close);
+            self.perform(action, &mut replies);
+            if replies.len() >= SENT_AT_BYTES {
+                self.send(&replies, false).await.map_err(|_| SessionEnd::Lost)?;
+                replies.clear();
             }
         }
-        let sent = self.send(&replies, ending.is_some()).await;
+        let sent = self.send(&replies, ends).await;
         self.answers.sent();
         REPLIES.set(replies);
         sent.map_err(|_| SessionEnd::Lost)?;
-        ending.map_or(Ok(()), Err)
+        if ends { Err(SessionEnd::Closed) } else { Ok(()) }
+    }
+
+    /// Does one thing that the session asks for; a reply is put behind those that are to be sent.
+    fn perform(&mut self, action: Action, replies: &mut Vec<u8>) {
+        match action {
+            Action::Reply { reply, to } => {
+                self.answers.replied(reply.code(), to);
+                tracing::debug!(session = self.id, code = reply.code().number(), "reply");
+                reply.encode(replies);
+            }
+            Action::Authenticate(password) => self.authenticate(&password),
+            Action::LeasePassive(kind) => self.lease_passive(kind),
+            Action::ReturnPassive => self.lease = None,
+            Action::PermitAddress(address) => self.permit_address(address),
+            Action::Transfer(transfer) => self.begin_transfer(*transfer),
+            Action::Abort => self.abort(),
+            Action::File(request) => self.begin_file_request(*request),
+            Action::Logout => self.on_logout(),
+            // Once all that came before it is sent.
+            Action::Close => {}
+        }
     }
 
     /// Sends replies, the last of them with the end of the connection; a client that takes none for too long is lost.
@@ -525,6 +522,18 @@ impl ControlConnection {
             LoginOutcome::Unavailable => LoginVerdict::Unavailable,
         };
         self.session.handle_login(verdict);
+    }
+
+    fn on_logout(&mut self) {
+        let settings = self.worker.settings.get();
+        self.account = None;
+        self.root = Arc::clone(settings.logins.default_root());
+        self.idle.set_duration(settings.deadlines.login);
+        self.idle.touch(self.now);
+        let admission = &self.worker.service.admission;
+        if !self.places.0.on_logout(admission, &settings.admission) {
+            self.session.handle_no_place(replies::full(Full::Pending));
+        }
     }
 
     /// Who it is, for the logs.

@@ -181,7 +181,7 @@ impl Session {
 
     /// The next thing to do; `None` until something else happened.
     pub fn poll_action(&mut self) -> Option<Action> {
-        if self.actions.is_empty() {
+        if self.actions.is_empty() && !self.held.is_empty() {
             // Lines that had to wait because so much was to be done already.
             self.resume();
         }
@@ -326,7 +326,7 @@ impl Session {
                 None => {}
             }
         }
-        if self.held.is_empty() && self.held.capacity() > 0 {
+        if self.held.is_empty() {
             // An idle session keeps no heap for lines that came once.
             self.held = VecDeque::new();
         }
