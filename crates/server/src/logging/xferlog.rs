@@ -102,13 +102,18 @@ fn calendar(unix_seconds: u64) -> String {
     )
 }
 
-/// Bytes as one word of a line: blanks, control characters and what is not UTF-8 become `_`, as with wu-ftpd.
+/// Bytes as one word of a line: blanks, control characters, those of a direction of writing and what is not UTF-8 become `_`.
 fn word(bytes: &[u8]) -> String {
     if bytes.is_empty() {
         return String::from("_");
     }
+    // What turns the direction of the text around would show it as another.
+    let turns_around = |character: char| matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let is_plain = |character: char| {
-        !character.is_control() && !character.is_whitespace() && character != char::REPLACEMENT_CHARACTER
+        !character.is_control()
+            && !character.is_whitespace()
+            && !turns_around(character)
+            && character != char::REPLACEMENT_CHARACTER
     };
     String::from_utf8_lossy(bytes)
         .chars()
@@ -200,11 +205,11 @@ mod tests {
             took: Duration::ZERO,
             bytes: 0,
             is_complete: false,
-            ..note(b"/\x1b[31m\n\xff\xc3\xa4\xc2\x9b")
+            ..note(b"/\x1b[31m\n\xff\xc3\xa4\xc2\x9b\xe2\x80\xae")
         };
         assert_eq!(
             line(&upload, UNIX_EPOCH + Duration::from_secs(1)),
-            "Thu Jan  1 00:00:01 1970 1 192.0.2.1 0 /_[31m__\u{e4}_ a _ i a ftp ftp 0 * i\n"
+            "Thu Jan  1 00:00:01 1970 1 192.0.2.1 0 /_[31m__\u{e4}__ a _ i a ftp ftp 0 * i\n"
         );
     }
 
