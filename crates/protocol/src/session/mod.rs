@@ -301,6 +301,7 @@ impl Session {
     /// Handles the lines that waited, as far as nothing new is outstanding and not too much is to be done already.
     fn resume(&mut self) {
         while !self.closed
+            && !self.quitting
             && !self.held.is_empty()
             && self.waiting == Waiting::Nobody
             && self.actions.len() < ACTIONS_WAITING_MAX

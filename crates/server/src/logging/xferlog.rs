@@ -6,6 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -102,13 +103,16 @@ fn calendar(unix_seconds: u64) -> String {
     )
 }
 
+/// Characters that turn the direction of the text around, and would show it as another.
+const TURNS_AROUND: [RangeInclusive<char>; 3] =
+    ['\u{200e}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
+
 /// Bytes as one word of a line: blanks, control characters, those of a direction of writing and what is not UTF-8 become `_`.
 fn word(bytes: &[u8]) -> String {
     if bytes.is_empty() {
         return String::from("_");
     }
-    // What turns the direction of the text around would show it as another.
-    let turns_around = |character: char| matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns_around = |character| TURNS_AROUND.iter().any(|range| range.contains(&character));
     let is_plain = |character: char| {
         !character.is_control()
             && !character.is_whitespace()
